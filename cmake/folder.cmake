@@ -1,0 +1,36 @@
+# shoal_folder(NAME PATH dir [DEPENDS name...] [PARTS target...] [EXCEPT file...])
+# A static library of all sources in a folder, called shoal_NAME. What stands in the folder belongs to it, so the
+# sources are globbed; EXCEPT names those that are linked elsewhere (an executable's main).
+function(shoal_folder name)
+  cmake_parse_arguments(arg "" "PATH" "DEPENDS;PARTS;EXCEPT" ${ARGN})
+  set(root ${CMAKE_BINARY_DIR}/include/${name})
+  file(MAKE_DIRECTORY ${root})
+  file(CREATE_LINK ${CMAKE_SOURCE_DIR}/${arg_PATH} ${root}/${name} SYMBOLIC)
+  file(GLOB sources CONFIGURE_DEPENDS ${arg_PATH}/*.c)
+  foreach(file ${arg_EXCEPT})
+    list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/${arg_PATH}/${file})
+  endforeach()
+  list(TRANSFORM arg_DEPENDS PREPEND shoal_)
+  set(target shoal_${name})
+  if(sources)
+    add_library(${target} STATIC ${sources})
+    target_include_directories(${target} PUBLIC ${root})
+    target_link_libraries(${target} PUBLIC ${arg_DEPENDS} ${arg_PARTS})
+  else()
+    add_library(${target} INTERFACE)
+    target_include_directories(${target} INTERFACE ${root})
+    target_link_libraries(${target} INTERFACE ${arg_DEPENDS} ${arg_PARTS})
+  endif()
+endfunction()
+
+# shoal_build_identity(TARGET): what --version prints: version, commit, build type, compiler.
+function(shoal_build_identity target)
+  execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --short=12 HEAD
+                  OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(NOT commit)
+    set(commit unknown)
+  endif()
+  target_compile_definitions(${target} PRIVATE
+    SHOAL_VERSION="${PROJECT_VERSION}" SHOAL_COMMIT="${commit}" SHOAL_BUILD_TYPE="${CMAKE_BUILD_TYPE}"
+    SHOAL_COMPILER="${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
+endfunction()
