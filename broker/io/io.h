@@ -19,9 +19,11 @@
  * (a multishot receive). *Paused*: nothing is armed and no bytes come (back-pressure), not even the end of stream.
  *
  * Sending. A send never waits in the kernel: it is a non-blocking write of all its bytes, done when io_flush() returns,
- * so the bytes need to live just until then (nothing is pinned by a stalled reader). At most one send a slot may be
- * queued between two flushes. Success is silent: only a send that did not take all its bytes gives an IO_SEND_SHORT
- * event after the flush, in the order in which they were queued. IO_WRITABLE then tells when to go on, if asked for.
+ * so the bytes need to live just until then (nothing is pinned by a stalled reader). At most one send a slot, and at most
+ * `batch` in all, may be queued between two flushes. Success is silent: only a send that did not take all its bytes is
+ * reported, by io_next_short() right after the flush; all of these must be taken before anything is sent again. They do
+ * not come out of io_next(): what else has happened waits there for its step of the turn. IO_WRITABLE then tells when to
+ * go on, if asked for.
  *
  * Closing is begin (io_close), join (all that the kernel still holds completes) and finish (IO_CLOSED, exactly once a slot).
  * Bytes that were sent before io_close() are delivered (FIN follows them); what the peer still sends is thrown away.
@@ -44,7 +46,6 @@ enum io_event_kind {
     IO_ACCEPT_FAILED, /* result: -errno (-ENFILE: the slots are all taken; accepting goes on when one is freed) */
     IO_RECEIVED,      /* data, size: bytes; buffer: to give back */
     IO_ENDED,         /* the peer has sent all it will (result 0) or the connection broke (result -errno) */
-    IO_SEND_SHORT,    /* result: bytes taken (0 or more, fewer than asked) or -errno if the connection broke; tag */
     IO_WRITABLE,      /* after io_want_writable(): once */
     IO_CLOSED,        /* the slot is free from now on */
 };
@@ -53,10 +54,16 @@ struct io_event {
     enum io_event_kind kind;
     uint32_t slot;
     int32_t result;
-    uint32_t tag;    /* IO_SEND_SHORT: as given to io_send() */
     uint32_t buffer; /* IO_RECEIVED: for io_buffer_return() */
     uint32_t size;   /* IO_RECEIVED */
     char *data;      /* IO_RECEIVED: may be changed in place until the buffer is given back */
+};
+
+/* A send that did not take all its bytes. */
+struct io_short {
+    uint32_t slot;
+    uint32_t tag;   /* as given to io_send() */
+    int32_t result; /* bytes taken (0 or more, fewer than asked), or -errno if the connection broke */
 };
 
 enum io_receiving {
@@ -90,6 +97,7 @@ struct io_room {
     void (*shutdown_write)(struct io *io, uint32_t slot);
     void (*close)(struct io *io, uint32_t slot);
     void (*flush)(struct io *io);
+    bool (*next_short)(struct io *io, struct io_short *report);
     bool (*next)(struct io *io, struct io_event *event);
     void (*wait)(struct io *io, int64_t timeout_us);
     void (*wake)(struct io *io);
@@ -162,7 +170,7 @@ static inline void io_buffer_return(struct io *io, uint32_t buffer)
     io->room->buffer_return(io, buffer);
 }
 
-/* Borrows the bytes until io_flush() has returned. Flushes by itself when `batch` sends are queued. */
+/* Borrows the bytes until io_flush() has returned. */
 static inline void io_send(struct io *io, uint32_t slot, const void *bytes, size_t size, uint32_t tag)
 {
     io->room->send(io, slot, bytes, size, tag);
@@ -194,10 +202,16 @@ static inline void io_close(struct io *io, uint32_t slot)
     io->room->close(io, slot);
 }
 
-/* Does all that is queued. When it returns, every send is done and its bytes may go; short ones wait as events. */
+/* Does all that is queued. When it returns, every send is done and its bytes may go; take the short ones next. */
 static inline void io_flush(struct io *io)
 {
     io->room->flush(io);
+}
+
+/* The next send of the last flush that did not take all its bytes, in the order of the sends. False: no more. */
+static inline bool io_next_short(struct io *io, struct io_short *report)
+{
+    return io->room->next_short(io, report);
 }
 
 /* The next event that is already here, without a system call where possible. False: none. */
