@@ -1,0 +1,78 @@
+/*
+ * envelope: what crosses the mesh, fixed in size and one cache line.
+ *
+ * There are two sorts, in two rings a pair of peers, and the difference is what keeps the mesh from standing still:
+ *
+ *   asks    to the owner of a topic. To work an ask may need room in the ring of tells that leads back, so a peer
+ *           works asks only while there is room for the answer.
+ *   tells   from the owner. To work a tell never needs room anywhere, so tells are always drained.
+ *
+ * So a full ring of tells is always emptied by its consumer's next turn, whereupon the asks behind it move on: no
+ * circle of full rings can form.
+ *
+ * Ownership of what an envelope points at passes with it (*takes* at the receiver), each kind says what.
+ */
+#ifndef SHOAL_MESH_ENVELOPE_H
+#define SHOAL_MESH_ENVELOPE_H
+
+#include <stdint.h>
+
+#include "base/limits.h"
+
+struct chunk;
+struct name;
+struct ticket;
+
+enum envelope_kind {
+    /* asks */
+    ASK_PUBLISH,       /* ticket: goes back in TELL_PUBLISHED */
+    ASK_JOIN,          /* name (reference given), feed, lanes: tell us of this topic, encoded for these lanes */
+    ASK_LANES,         /* topic, lanes: the lanes that we want from now on (answered by TELL_JOINED if some are new) */
+    ASK_LEAVE,         /* topic: tell us no more (answered by TELL_LEFT) */
+    ASK_FOLLOWED,      /* topic, feed: the answer to TELL_FOLLOW */
+    ASK_HISTORY,       /* topic, ref (subscription), from_kind, epoch, offset: a place in the log to begin at */
+    ASK_FILTER_ADD,    /* name (reference given), lanes: what matches concerns us */
+    ASK_FILTER_REMOVE, /* name (reference given), lanes as added */
+    ASK_WALKED,        /* topic, offset: all our subscribers that keep up have been sent the log so far */
+    ASK_READ,          /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
+    ASK_REPLAY,        /* ticket: replay of all topics that match a filter; goes back in TELL_REPLAY */
+    /* tells */
+    TELL_PUBLISHED, /* ticket, with its status, epoch and offset set */
+    TELL_JOINED,    /* feed, topic, epoch, offset (the tail), status */
+    TELL_LEFT,      /* feed */
+    TELL_FOLLOW,    /* name (reference given), topic, epoch, offset: a topic that matches one of your filters */
+    TELL_TAIL,      /* feed, chunk (reference given: the one with the first new message), offset (the new tail), flags */
+    TELL_HISTORY,   /* ref, chunk (reference given, or NULL), epoch, offset (deliver after this one), status */
+    TELL_READ,      /* ticket */
+    TELL_REPLAY,    /* ticket */
+    ENVELOPE_KINDS,
+};
+
+enum { TELL_TAIL_REPORT = 1 }; /* flags: the owner waits for an ASK_WALKED */
+
+struct envelope {
+    uint8_t kind;
+    uint8_t from;   /* the peer that sent it, set by mesh_ask() and mesh_tell() */
+    uint8_t lanes;  /* bits of enum lane */
+    uint8_t status; /* TELL_JOINED: enum reply_error; TELL_HISTORY: enum history_status */
+    uint8_t from_kind;
+    uint8_t flags;
+    uint16_t spare;
+    uint32_t topic; /* number in the owner's table of topics */
+    uint32_t feed;  /* number in the follower's table of feeds */
+    uint32_t ref;
+    uint32_t spare_too;
+    uint64_t hash; /* of the topic's name */
+    uint64_t epoch;
+    uint64_t offset;
+    union {
+        struct chunk *chunk;
+        struct name *name;
+        struct ticket *ticket;
+    };
+    uint64_t unused;
+};
+
+static_assert(sizeof(struct envelope) == ENVELOPE_SIZE, "one line an envelope");
+
+#endif
