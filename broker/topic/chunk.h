@@ -1,0 +1,120 @@
+/*
+ * chunk: a stretch of a log, shared by all shards that read it.
+ *
+ *              base ─┐
+ *   chunk ──▶ infos  │ 0 │ 1 │ 2 │ 3 │ ··· │          when and of what kind each message is
+ *         ──▶ lane raw   ends │ 31│ 64│ 99│130│    bytes [frame 0][frame 1][frame 2][frame 3]····
+ *         ──▶ lane json  ends │ 88│170│...         bytes [frame 0][frame 1]…
+ *         ──▶ next chunk (a reference), once there is one
+ *
+ * The owner of the log alone appends. What lies below the tail never changes and never moves, so every
+ * shard that was told of the tail (through the mesh, which orders memory) reads it without a lock, and sends any run of
+ * messages with one pointer and one length.
+ *
+ * A lane is either absent or complete up to the tail. The owner adds a lane to its open chunk when somebody wants it;
+ * a sealed chunk gets a missing lane from whoever needs it first (chunk_lane_make): two may write it at once, one of
+ * them wins, and both have made the same bytes.
+ *
+ * References are counted; a chunk holds one on the next, so that whoever holds a chunk holds all that follow.
+ * A filter's log is made of chunks too; these have no LANE_RAW of their own unless somebody reads it.
+ */
+#ifndef SHOAL_TOPIC_CHUNK_H
+#define SHOAL_TOPIC_CHUNK_H
+
+#include <stdatomic.h>
+
+#include "base/limits.h"
+#include "topic/lane.h"
+
+/* One lane of a chunk. `ends[i]` is where message i ends, and message i + 1 begins. */
+struct chunk_lane {
+    uint32_t room;  /* bytes */
+    uint32_t *ends; /* capacity of the chunk's messages */
+    char *bytes;
+};
+
+struct chunk_info {
+    uint32_t time_delta_ms; /* since the chunk's first message */
+    uint8_t kind;           /* enum payload_kind */
+};
+
+struct chunk {
+    /* fixed when made */
+    uint64_t base;        /* offset of the first message */
+    uint64_t start_bytes; /* bytes of the log before this chunk, in the lane by which the log is measured */
+    int64_t time_ms;      /* of the first message */
+    uint32_t messages_max;
+    /* written by the owner */
+    uint32_t count;        /* messages; the owner's to read, others go by the tail that they were told */
+    uint32_t measure;      /* bytes in the measuring lane; valid for others once sealed */
+    _Atomic bool retired;  /* no longer part of the log's history */
+    struct chunk_info *infos;
+    _Atomic(struct chunk *) next; /* set when sealed */
+    _Atomic(struct chunk_lane *) lanes[LANE_COUNT];
+    /* written by all */
+    _Alignas(CACHE_LINE) _Atomic uint32_t references;
+};
+
+/* How much memory all chunks of this process take now (bytes), and how many there are. Any thread. */
+uint64_t chunk_bytes_in_use(void);
+uint64_t chunk_count_in_use(void);
+
+/* An empty chunk with these lanes, each with `room` bytes. Gives a reference. NULL: no memory. */
+struct chunk *chunk_create(uint64_t base, uint64_t start_bytes, uint32_t messages_max, uint32_t room, uint8_t lanes);
+
+struct chunk *chunk_share(struct chunk *chunk);
+/* Takes a reference; frees the chunk, and those that only it held, with the last. NULL is allowed. */
+void chunk_drop(struct chunk *chunk);
+
+/*
+ * Appends a message to all lanes. False: it does not fit (the chunk is unchanged); *room is what each lane of a chunk for it must have.
+ * Owner's thread.
+ */
+bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct message *message, uint32_t *room);
+
+/* Appends message `index` of another chunk, in all lanes of this one (the other must have these). As chunk_append(). */
+bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t index, uint32_t *room);
+
+/* Seals the chunk: `next` follows (its reference is given to the chunk). Owner's thread. */
+void chunk_seal(struct chunk *chunk, struct chunk *next);
+
+/* The chunk that follows, or NULL: not sealed yet. Borrowed through the reference on this one. */
+static inline struct chunk *chunk_next(const struct chunk *chunk)
+{
+    return atomic_load_explicit(&((struct chunk *)chunk)->next, memory_order_acquire);
+}
+
+static inline struct chunk_lane *chunk_lane(const struct chunk *chunk, enum lane lane)
+{
+    return atomic_load_explicit(&((struct chunk *)chunk)->lanes[lane], memory_order_acquire);
+}
+
+/* Who writes a missing lane needs to know what the chunk does not store. */
+struct chunk_topic {
+    struct span name;
+    uint64_t epoch;
+};
+
+/*
+ * Makes sure that the lane is there, for the first `count` messages: all of them in a sealed chunk, or, for the owner, those of its
+ * open one. False: no memory. Any thread for a sealed chunk; the owner's for an open one.
+ */
+bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
+                     struct chunk_topic topic);
+
+/* Message `index` as it was published. LANE_RAW must be there. Borrows from the chunk. */
+struct message chunk_message(const struct chunk *chunk, uint32_t index, struct chunk_topic topic);
+
+/* Where message `index` begins in a lane. */
+static inline uint32_t chunk_begin(const struct chunk_lane *lane, uint32_t index)
+{
+    return index ? lane->ends[index - 1] : 0;
+}
+
+/* When message `index` was published, ms since 1970. */
+static inline int64_t chunk_time_ms(const struct chunk *chunk, uint32_t index)
+{
+    return chunk->time_ms + chunk->infos[index].time_delta_ms;
+}
+
+#endif

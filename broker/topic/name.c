@@ -1,0 +1,32 @@
+/* name: see name.h. */
+#include "topic/name.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+
+struct name *name_create(struct span text)
+{
+    CHECK(text.size <= TOPIC_BYTES_MAX);
+    struct name *name = malloc(sizeof *name + text.size);
+    if (name) {
+        atomic_init(&name->references, 1);
+        name->size = (uint8_t)text.size;
+        memcpy(name->bytes, text.data, text.size);
+    }
+    return name;
+}
+
+void name_drop(struct name *name)
+{
+    if (atomic_fetch_sub_explicit(&name->references, 1, memory_order_acq_rel) == 1) {
+        free(name);
+    }
+}
+
+uint64_t name_hash(struct span text)
+{
+    return XXH3_64bits(text.data, text.size);
+}
