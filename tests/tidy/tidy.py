@@ -185,7 +185,7 @@ def essay(source, _folders):
     found = re.match(r"/\*(.*?)\*/", source.text, re.DOTALL)
     if not found:
         yield 1, "a source opens with a comment that says what it is for"
-    elif "header" not in found.group(1) and len(re.findall(r"\w+", found.group(1))) < ESSAY_WORDS_MIN:
+    elif not re.search(r"see \S+\.h", found.group(1)) and len(re.findall(r"\w+", found.group(1))) < ESSAY_WORDS_MIN:
         yield 1, "the opening comment says too little"
 
 
