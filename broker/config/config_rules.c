@@ -1,0 +1,200 @@
+/*
+ * config_rules: one small function a rule, all called.
+ *
+ * A message says what contradicts what, and what to write instead.
+ */
+#include "config/config_rules.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "config/config_keys.h"
+#include "config/config_report.h"
+#include "protocol/utf8.h"
+
+/* Where a key's value was written, if it was in the file. The messages name the key anyway. */
+static struct config_place place_in_file(const struct config *config, struct config_origin origin)
+{
+    bool file = origin.source == CONFIG_FROM_FILE;
+    return (struct config_place){file ? origin : (struct config_origin){CONFIG_FROM_DEFAULT, 0}, config->file};
+}
+
+static struct config_place place_of(const struct config *config, const char *section, const char *name)
+{
+    return place_in_file(config, config->origins[config_key_find(&config_keys, section, name)]);
+}
+
+static struct config_place place_of_namespace(const struct config *config, const struct namespace_config *space,
+                                              const char *name)
+{
+    return place_in_file(config, space->origins[config_key_find(&config_namespace_keys, "", name)]);
+}
+
+static void heartbeat_has_time(const struct config *config, struct config_report *report)
+{
+    struct config_place place = place_of(config, "heartbeat", "timeout_s");
+    if (config->heartbeat.timeout_s <= config->heartbeat.interval_s)
+        config_report_error(report, &place,
+                            "heartbeat.timeout_s (%u) must be more than heartbeat.interval_s (%u): a connection has "
+                            "to be pinged before it is given up",
+                            config->heartbeat.timeout_s, config->heartbeat.interval_s);
+}
+
+static void address_is_guarded(const struct config *config, const char *section, const struct config_address *address,
+                               struct config_report *report)
+{
+    struct config_place place = place_of(config, section, "address");
+    if (address->loopback || config_has_key(config) || config->auth.anonymous)
+        return;
+    config_report_error(report, &place,
+                        "%s.address (%s) is not loopback, and no key is configured to authenticate with: set "
+                        "auth.hs256_key_file or auth.rs256_key_file, or say auth.anonymous=true if everybody may come",
+                        section, address->text);
+}
+
+static void addresses_are_guarded(const struct config *config, struct config_report *report)
+{
+    address_is_guarded(config, "listen", &config->listen.address, report);
+    address_is_guarded(config, "admin", &config->admin.address, report);
+    struct config_place place = place_of(config, "auth", "anonymous");
+    if (config_has_key(config) && config->auth.anonymous)
+        config_report_warning(report, &place, "auth.anonymous has no effect while a key is configured");
+}
+
+static void addresses_differ(const struct config *config, struct config_report *report)
+{
+    const struct sockaddr_in *port = (const struct sockaddr_in *)&config->listen.address.socket; /* same in IPv6 */
+    struct config_place place = place_of(config, "admin", "address");
+    if (port->sin_port && strcmp(config->listen.address.text, config->admin.address.text) == 0)
+        config_report_error(report, &place, "admin.address and listen.address are the same (%s)",
+                            config->admin.address.text);
+}
+
+/* --- Redis --- */
+
+static bool redis_port_valid(const char *text, size_t size)
+{
+    unsigned port = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9' || port > UINT16_MAX)
+            return false;
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    return size > 0 && port > 0 && port <= UINT16_MAX;
+}
+
+static bool digits_valid(const char *text, size_t size)
+{
+    return size > 0 && size <= 9 && strspn(text, "0123456789") >= size;
+}
+
+/* redis://[user:password@]host[:port][/db]; the host may be [IPv6]. */
+static bool redis_url_valid(const char *url, size_t size)
+{
+    static const char scheme[] = "redis://";
+    const size_t scheme_size = sizeof scheme - 1;
+    if (size <= scheme_size || strncasecmp(url, scheme, scheme_size) != 0)
+        return false;
+    const char *at = url + scheme_size;
+    const char *end = url + size;
+    const char *user_end = memrchr(at, '@', (size_t)(end - at));
+    at = user_end ? user_end + 1 : at;
+    const char *path = memchr(at, '/', (size_t)(end - at));
+    if (path && !digits_valid(path + 1, (size_t)(end - path - 1)))
+        return false;
+    end = path ? path : end;
+    const char *bracket = at < end && *at == '[' ? memchr(at, ']', (size_t)(end - at)) : at;
+    if (!bracket)
+        return false;
+    const char *colon = memchr(bracket, ':', (size_t)(end - bracket));
+    if (colon && !redis_port_valid(colon + 1, (size_t)(end - colon - 1)))
+        return false;
+    return (colon ? colon : end) > at;
+}
+
+static void redis_urls_are_valid(const struct config *config, struct config_report *report)
+{
+    struct config_place place = place_of(config, "cluster", "redis");
+    unsigned number = 1; /* told instead of the URL: it may hold a password */
+    for (const char *at = config->cluster.redis; *at; number++) {
+        size_t size = strcspn(at, " ");
+        if (!redis_url_valid(at, size))
+            config_report_error(report, &place,
+                                "cluster.redis: server %u is not of the form redis://[user:password@]host[:port][/db]",
+                                number);
+        at += size + (at[size] == ' ');
+    }
+}
+
+/* --- namespaces --- */
+
+static bool prefix_valid(const char *prefix)
+{
+    return prefix[0] != '/' && !strpbrk(prefix, "+#") && !strstr(prefix, "//") && utf8_valid(prefix, strlen(prefix));
+}
+
+static void namespace_prefix_is_valid(const struct config *config, const struct namespace_config *space,
+                                      struct config_report *report)
+{
+    struct config_place place = place_of_namespace(config, space, "prefix");
+    if (!prefix_valid(space->prefix))
+        config_report_error(report, &place,
+                            "namespace %s: prefix '%s' is the start of no topic: UTF-8, no + or #, no empty level",
+                            space->name, space->prefix);
+    if (strcmp(space->name, "default") == 0 && space->prefix[0])
+        config_report_error(report, &place, "namespace default holds what no other prefix fits: its own stays empty");
+    for (const struct namespace_config *other = config->namespaces; other < space; other++)
+        if (strcmp(other->prefix, space->prefix) == 0)
+            config_report_error(report, &place, "namespaces %s and %s have the same prefix '%s'", other->name,
+                                space->name, space->prefix);
+}
+
+static void namespace_payload_fits(const struct config *config, const struct namespace_config *space,
+                                   struct config_report *report)
+{
+    struct config_place place = place_of_namespace(config, space, "payload_bytes_max");
+    if (space->payload_bytes_max > config->limits.message_bytes)
+        config_report_error(report, &place, "namespace %s: payload_bytes_max (%u) is above limits.message_bytes (%u)",
+                            space->name, space->payload_bytes_max, config->limits.message_bytes);
+    if (space->payload_bytes_max > space->backlog_bytes)
+        config_report_warning(report, &place,
+                              "namespace %s: one payload of payload_bytes_max (%u) is more than backlog_bytes (%llu): "
+                              "readers that are one message behind may be too slow",
+                              space->name, space->payload_bytes_max, (unsigned long long)space->backlog_bytes);
+}
+
+static void namespace_history_is_meant(const struct config *config, const struct namespace_config *space,
+                                       struct config_report *report)
+{
+    static const char *const names[] = {"history_bytes", "history_age_s"};
+    for (size_t i = 0; i < 2 && space->history_messages == 0; i++) {
+        struct config_origin origin = space->origins[config_key_find(&config_namespace_keys, "", names[i])];
+        struct config_place place = place_in_file(config, origin);
+        if (origin.source != CONFIG_FROM_DEFAULT)
+            config_report_warning(report, &place, "namespace %s: %s has no effect while history_messages is 0",
+                                  space->name, names[i]);
+    }
+}
+
+static void namespace_log_is_possible(const struct config *config, const struct namespace_config *space,
+                                      struct config_report *report)
+{
+    struct config_place place = place_of_namespace(config, space, "logged");
+    if (space->logged && !config->cluster.redis[0])
+        config_report_error(report, &place, "namespace %s is logged: that needs cluster.redis", space->name);
+}
+
+void config_rules_check(const struct config *config, struct config_report *report)
+{
+    heartbeat_has_time(config, report);
+    addresses_are_guarded(config, report);
+    addresses_differ(config, report);
+    redis_urls_are_valid(config, report);
+    for (uint32_t i = 0; i < config->namespace_count; i++) {
+        const struct namespace_config *space = &config->namespaces[i];
+        namespace_prefix_is_valid(config, space, report);
+        namespace_payload_fits(config, space, report);
+        namespace_history_is_meant(config, space, report);
+        namespace_log_is_possible(config, space, report);
+    }
+}
