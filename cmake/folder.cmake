@@ -23,10 +23,16 @@ function(shoal_folder name)
   endif()
 endfunction()
 
-# shoal_build_identity(TARGET): what --version prints: version, commit, build type, compiler.
+# shoal_build_identity(TARGET): what --version prints: version, commit, build type, compiler. Git's log of HEAD is
+# looked at by each build, so that the commit is the one that was built.
 function(shoal_build_identity target)
   execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --short=12 HEAD
                   OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --path-format=absolute --git-path logs/HEAD
+                  OUTPUT_VARIABLE log OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(log AND EXISTS ${log})
+    set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${log})
+  endif()
   if(NOT commit)
     set(commit unknown)
   endif()

@@ -279,12 +279,23 @@ def lonely_headers(root, sources, folders):
 # ---- all of it ------------------------------------------------------------------------------------------------------
 
 
-def project_files(root):
-    """What git knows or would add, of the kinds that are written by hand."""
+def known_files(root):
+    """What git knows or would add; where git can't tell (an archive, somebody else's checkout), what lies there."""
     listed = subprocess.run(["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            check=True, capture_output=True, text=True).stdout.split("\0")
+                            check=False, capture_output=True, text=True)
+    if listed.returncode == 0:
+        return listed.stdout.split("\0")
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in (".git", "build", "node_modules")]
+        found += [os.path.relpath(os.path.join(folder, name), root) for name in files]
+    return found
+
+
+def project_files(root):
+    """Of all files, the kinds that are written by hand."""
     kinds = (".c", ".h", ".cmake", ".py", ".js", ".mjs", ".sh", ".md", "CMakeLists.txt", "/run", "dev")
-    return sorted(path for path in listed
+    return sorted(path for path in known_files(root)
                   if path.endswith(kinds) and "/corpus/" not in path and (root / path).is_file())
 
 
