@@ -1,5 +1,6 @@
 /*
- * options: the arguments, by getopt_long().
+ * options: the arguments, by getopt_long(). --help and --version end the reading where they stand; of the other
+ * actions the last one counts.
  */
 #include "broker/options.h"
 

@@ -11,18 +11,18 @@
 
 #define KEY(s, n, k, std, lo, hi, f, text)                                                                             \
     {                                                                                                                  \
-        .section = #s, .name = #n, .kind = k, .flags = f, .offset = offsetof(struct config, s.n),                      \
-        .size = sizeof(((struct config *)0)->s.n), .standard = std, .min = lo, .max = hi, .help = text                 \
+        .section = #s, .name = #n, .kind = (k), .flags = (f), .offset = offsetof(struct config, s.n),                  \
+        .size = sizeof(((struct config *)0)->s.n), .standard = (std), .min = (lo), .max = (hi), .help = (text)         \
     }
 #define CHOICE(s, n, std, list, f, text)                                                                               \
     {                                                                                                                  \
-        .section = #s, .name = #n, .kind = CONFIG_CHOICE, .flags = f, .offset = offsetof(struct config, s.n),          \
-        .size = sizeof(((struct config *)0)->s.n), .standard = std, .choices = list, .help = text                      \
+        .section = #s, .name = #n, .kind = CONFIG_CHOICE, .flags = (f), .offset = offsetof(struct config, s.n),        \
+        .size = sizeof(((struct config *)0)->s.n), .standard = (std), .choices = (list), .help = (text)                \
     }
 #define NAMESPACE_KEY(n, k, std, lo, hi, f, text)                                                                      \
     {                                                                                                                  \
-        .section = "", .name = #n, .kind = k, .flags = f, .offset = offsetof(struct namespace_config, n),              \
-        .size = sizeof(((struct namespace_config *)0)->n), .standard = std, .min = lo, .max = hi, .help = text         \
+        .section = "", .name = #n, .kind = (k), .flags = (f), .offset = offsetof(struct namespace_config, n),          \
+        .size = sizeof(((struct namespace_config *)0)->n), .standard = (std), .min = (lo), .max = (hi), .help = (text) \
     }
 
 #define KIB          1024ull

@@ -1,5 +1,8 @@
 /*
- * config_value: text to value and back.
+ * config_value: text to value and back, a pair of small functions for each kind.
+ *
+ * A number is read in its smallest unit (bytes, milliseconds) and then scaled to the field's, so that "1500ms" is no
+ * whole number of seconds and is refused instead of rounded.
  */
 #include "config/config_value.h"
 
