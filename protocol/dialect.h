@@ -38,7 +38,8 @@ struct dialect {
 
     /*
      * Writes a reply's body to `out` if it fits into `room` bytes. Returns the body's exact size in any case, so that
-     * a first call with room 0 measures. 0: this dialect does not show this kind of reply (raw shows messages only).
+     * a first call with room 0 measures. 0: this dialect does not show this kind of reply (raw shows messages only;
+     * there an empty message is 0 bytes, too, and is shown).
      */
     size_t (*encode)(const struct reply *reply, char *out, size_t room);
 
