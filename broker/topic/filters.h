@@ -9,14 +9,13 @@
  *         └───── +                             values of +; "below" it: those of +/#
  *
  * `#` needs no node: each node has two sets of values, of the filter that ends *here*, and of the same with `/#` behind
- * it
- * (*below*; the root's is that of `#`). A level's node is found by the hash of its parent and its text, in one table
- * for all; `+` is linked from its parent. So a name of n levels costs n look-ups, and n more for each filter path with
- * a `+` that goes along with it: what does not match is not looked at.
+ * it (*below*; the root's is that of `#`). A level's node is found by the hash of its parent and its text, in one index
+ * for all; `+` is linked from its parent. So a name costs a look-up a level, and the same again for each way with a `+`
+ * that goes along with it. What does not match is not looked at.
  *
  * Values are the caller's numbers (a filter's id, a shard). Nodes point at each other by number, in a slab: 56 bytes
- * each, plus 4 to 8 in the index, plus 8 a value; levels longer than 16 bytes lie in memory of their own. Memory goes
- * back when filters go.
+ * each, 4 more in the index and 8 for a value; levels longer than 15 bytes take pieces of 32. Memory goes back when
+ * filters go.
  *
  * Thread: the owner's only.
  */
@@ -31,8 +30,8 @@
 struct filters;
 
 /*
- * At most `filters_max` pairs of a filter and a value, and 4 times as many levels that are not shared. `seed` makes
- * the hashes unforeseeable. Gives the set; NULL: no memory.
+ * At most `filters_max` pairs of a filter and a value, and 4 times as many levels that are not shared (and pieces of
+ * long ones). `seed` makes the hashes unforeseeable. Gives the set; NULL: no memory.
  */
 struct filters *filters_create(uint32_t filters_max, uint64_t seed);
 void filters_destroy(struct filters *filters);
