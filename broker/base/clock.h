@@ -2,8 +2,8 @@
  * clock: where time comes from.
  *
  * A shard reads the clock once a turn and works with that reading; nothing else in the broker asks for the time. The
- * tests put a clock of their own here. Two readings: the monotonic one for durations, in us, and the wall clock for what people and
- * other hosts see, in ms since 1970.
+ * tests put a clock of their own here. Two readings: the monotonic one for durations, in us, and the wall clock for
+ * what people and other hosts see, in ms since 1970.
  */
 #ifndef SHOAL_BASE_CLOCK_H
 #define SHOAL_BASE_CLOCK_H

@@ -1,8 +1,8 @@
 /*
  * index: see index.h.
  *
- * With n buckets and m the power of two at or below n, a hash's bucket is its value modulo 2m if that exists already, else
- * modulo m: bucket n splits from bucket n - m.
+ * With n buckets and m the power of two at or below n, a hash's bucket is its value modulo 2m if that exists already,
+ * else modulo m: bucket n splits from bucket n - m.
  */
 #include "base/index.h"
 

@@ -1,9 +1,9 @@
 /*
  * index: finds records of a slab by the hash of their name.
  *
- * Linear hashing: the number of buckets follows the number of records one by one. Taking one record in splits one bucket, letting
- * one go joins two, so there is never a moment at which everything is hashed anew. The buckets stand in memory
- * that is reserved once and touched as needed.
+ * Linear hashing: the number of buckets follows the number of records one by one. Taking one record in splits one
+ * bucket, letting one go joins two, so there is never a moment at which everything is hashed anew. The buckets stand in
+ * memory that is reserved once and touched as needed.
  *
  *   bucket ─▶ record ─▶ record ─▶ 0          chained through the records' own links
  *

@@ -11,8 +11,8 @@
  *
  * Number 0 is never given out: it says "none" in every field that holds a number.
  *
- * Two ways to use it, not mixed in one slab: slab_take() chooses the number; slab_claim() takes one that somebody else has
- * chosen (the connection table follows the kernel's slots; there number 0 is a valid record, too).
+ * Two ways to use it, not mixed in one slab: slab_take() chooses the number; slab_claim() takes one that somebody else
+ * has chosen (the connection table follows the kernel's slots; there number 0 is a valid record, too).
  *
  * Thread: the owner's only.
  */
@@ -26,7 +26,7 @@
 #include "base/limits.h"
 
 struct slab_segment {
-    char *records;  /* NULL: given back */
+    char *records; /* NULL: given back */
     uint32_t used;
     uint32_t fresh; /* records from here on were never taken */
     uint32_t free;  /* first of the freed ones, linked through their first four bytes; 0: none */
@@ -37,7 +37,7 @@ struct slab {
     uint32_t segment_count;
     uint32_t segment_room;
     uint32_t record_size;
-    uint32_t records_max;  /* the policy's bound: take returns 0 beyond it */
+    uint32_t records_max; /* the policy's bound: take returns 0 beyond it */
     uint32_t used;
     uint32_t roomy;        /* no segment below has room */
     uint32_t spare;        /* an empty segment that is kept, plus 1; 0: none */
@@ -53,7 +53,8 @@ void slab_destroy(struct slab *slab);
 /* A record of zeros; its number, or 0: `records_max` are in use, or there is no memory. */
 uint32_t slab_take(struct slab *slab);
 
-/* A record of zeros at a number that somebody else chose and that is not in use. False: beyond the bound or no memory. */
+/* A record of zeros at a number that somebody else chose and that is not in use. False: beyond the bound or no memory.
+ */
 bool slab_claim(struct slab *slab, uint32_t number);
 
 /* The record is free; its bytes may be gone at once. */

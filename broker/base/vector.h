@@ -1,8 +1,8 @@
 /*
  * vector: numbers in a row, growing at the end. A subscription that has nothing to do is four bytes in one of these.
  *
- * Growth is by half up to a page, then by an eighth, so that a topic with a million subscribers does not carry twice their
- * room. Thread: the owner's only.
+ * Growth is by half up to a page, then by an eighth, so that a topic with a million subscribers does not carry twice
+ * their room. Thread: the owner's only.
  */
 #ifndef SHOAL_BASE_VECTOR_H
 #define SHOAL_BASE_VECTOR_H

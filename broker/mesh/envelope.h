@@ -25,39 +25,47 @@ struct ticket;
 
 enum envelope_kind {
     /* asks */
-    ASK_PUBLISH,       /* ticket: goes back in TELL_PUBLISHED */
-    ASK_JOIN,          /* name (reference given), feed, lanes: tell us of this topic, encoded for these lanes */
-    ASK_LANES,         /* topic, lanes: the lanes that we want from now on (answered by TELL_JOINED if some are new) */
-    ASK_LEAVE,         /* topic: tell us no more (answered by TELL_LEFT) */
-    ASK_FOLLOWED,      /* topic, feed: the answer to TELL_FOLLOW */
-    ASK_HISTORY,       /* topic, ref (subscription), from_kind, epoch, offset: a place in the log to begin at */
-    ASK_FILTER_ADD,    /* name (reference given), lanes: what matches concerns us */
-    ASK_FILTER_REMOVE, /* name (reference given), lanes as added */
-    ASK_WALKED,        /* topic, offset: all our subscribers that keep up have been sent the log so far */
-    ASK_READ,          /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
-    ASK_REPLAY,        /* ticket: replay of all topics that match a filter; goes back in TELL_REPLAY */
+    ASK_PUBLISH,  /* ticket: goes back in TELL_PUBLISHED */
+    ASK_JOIN,     /* name (reference given), hash, feed, lanes: tell us of this topic in (at least) these lanes */
+    ASK_LEAVE,    /* topic: tell us no more (answered by TELL_LEFT) */
+    ASK_FOLLOWED, /* topic, feed: the answer to TELL_FOLLOW */
+    ASK_HISTORY,  /* topic, ref (subscription), from_kind, epoch, offset: a place in the log to begin at */
+    ASK_FILTER,   /* name (reference given), feed, lanes, lanes_before: what matches concerns us in these
+                     lanes from now on (0: no more), and no longer in those (0: it did not) */
+    ASK_WALKED,   /* topic, offset: all our subscribers that keep up have been sent the log so far */
+    ASK_READ,     /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
     /* tells */
     TELL_PUBLISHED, /* ticket, with its status, epoch and offset set */
-    TELL_JOINED,    /* feed, topic, epoch, offset (the tail), status */
+    TELL_JOINED,    /* feed, topic, epoch, offset (the tail), lanes, status; else than REPLY_OK: not joined */
     TELL_LEFT,      /* feed */
-    TELL_FOLLOW,    /* name (reference given), topic, epoch, offset: a topic that matches one of your filters */
-    TELL_TAIL,      /* feed, chunk (reference given: the one with the first new message), offset (the new tail), flags */
+    TELL_FILTERED,  /* feed, lanes: the ASK_FILTER is done at this owner */
+    TELL_FOLLOW,    /* name (reference given), hash, topic, epoch, offset: a topic that matches one of your filters */
+    TELL_TAIL,      /* feed, chunk (reference given: the one with the first new message; NULL: nothing new), offset (the
+                       new tail), bytes (of the log up to there), flags */
     TELL_HISTORY,   /* ref, chunk (reference given, or NULL), epoch, offset (deliver after this one), status */
     TELL_READ,      /* ticket */
-    TELL_REPLAY,    /* ticket */
     ENVELOPE_KINDS,
+};
+
+/* What TELL_HISTORY says of the position that was asked for. */
+enum history_status {
+    HISTORY_REACHES, /* nothing was lost */
+    HISTORY_EXPIRED, /* the history begins later */
+    HISTORY_EPOCH,   /* the position is of another epoch */
+    HISTORY_AHEAD,   /* the position was never given out */
 };
 
 enum { TELL_TAIL_REPORT = 1 }; /* flags: the owner waits for an ASK_WALKED */
 
 struct envelope {
     uint8_t kind;
-    uint8_t from;   /* the peer that sent it, set by mesh_ask() and mesh_tell() */
-    uint8_t lanes;  /* bits of enum lane */
-    uint8_t status; /* TELL_JOINED: enum reply_error; TELL_HISTORY: enum history_status */
-    uint8_t from_kind;
+    uint8_t from;      /* the peer that sent it, set by mesh_ask() and mesh_tell() */
+    uint8_t lanes;     /* bits of enum lane */
+    uint8_t status;    /* TELL_JOINED: enum reply_error; TELL_HISTORY: enum history_status */
+    uint8_t from_kind; /* ASK_HISTORY: enum from_kind */
     uint8_t flags;
-    uint16_t spare;
+    uint8_t lanes_before;
+    uint8_t spare;
     uint32_t topic; /* number in the owner's table of topics */
     uint32_t feed;  /* number in the follower's table of feeds */
     uint32_t ref;
@@ -70,7 +78,7 @@ struct envelope {
         struct name *name;
         struct ticket *ticket;
     };
-    uint64_t unused;
+    uint64_t bytes;
 };
 
 static_assert(sizeof(struct envelope) == ENVELOPE_SIZE, "one line an envelope");

@@ -2,7 +2,8 @@
  * mesh: the rings between all peers of a host, and how they wake each other.
  *
  * Peers are the shards, the control thread and the federation link. For each ordered pair there are two rings, asks
- * and tells (envelope.h says why two). A peer has a ring to itself, too: what it has for itself goes the same way, in the same order.
+ * and tells (envelope.h says why two). A peer has a ring to itself, too: what it has for itself goes the same way, in
+ * the same order.
  *
  * Sleep and wake are one protocol, and this file is all of it:
  *
@@ -10,8 +11,8 @@
  *                                          found nothing: waits at its door (io_wait) until the bell rings
  *   sender:   pushes, then, once a turn (mesh_ring_bells): fence (seq_cst) [M1], asleep? then asleep = 0 and rings
  *
- * Of the two stores (asleep, head) and the two loads after them at least one sees the other's, so a push is never slept over. A bell is rung at
- * most once for all that a turn has pushed, and never to a peer that is awake.
+ * Of the two stores (asleep, head) and the two loads after them at least one sees the other's, so a push is never slept
+ * over. A bell is rung at most once for all that a turn has pushed, and never to a peer that is awake.
  *
  * Memory: peers² × 2 × slots × 64 bytes, mapped and touched as used. Bound: `slots`; policy: the sender keeps its
  * work; counter: spsc.full, summed by mesh_full().

@@ -11,11 +11,12 @@
  * the ring), and an index into the slots is one of them modulo the size.
  *
  * Who writes what: the producer head, the consumer tail, each on a cache line of its own, beside a copy of
- * the other's that it refreshes only when the ring looks full (or empty). So in a busy ring a push and a pop touch no line that the
- * other side writes, but the slot itself.
+ * the other's that it refreshes only when the ring looks full (or empty). So in a busy ring a push and a pop touch no
+ * line that the other side writes, but the slot itself.
  *
  *   [S1] producer: slot written, then head stored (release)  ─▶  consumer: head loaded (acquire), then slot read
- *   [S2] consumer: slot read, then tail stored (release)     ─▶  producer: tail loaded (acquire), then slot written again
+ *   [S2] consumer: slot read, then tail stored (release)     ─▶  producer: tail loaded (acquire), then slot written
+ * again
  *
  * Progress: wait-free on both sides; a full ring and an empty one are answers. Order is that of the pushes.
  */

@@ -104,7 +104,9 @@ static void info_set(struct chunk *chunk, int64_t time_ms, enum payload_kind kin
     }
     int64_t delta = time_ms - chunk->time_ms;
     chunk->infos[chunk->count] = (struct chunk_info){
-        .time_delta_ms = delta < 0 ? 0 : delta > UINT32_MAX ? UINT32_MAX : (uint32_t)delta,
+        .time_delta_ms = delta < 0            ? 0
+                         : delta > UINT32_MAX ? UINT32_MAX
+                                              : (uint32_t)delta,
         .kind = (uint8_t)kind,
     };
 }
@@ -166,13 +168,12 @@ bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t i
             continue;
         }
         const struct chunk_lane *source = chunk_lane(from, i);
-        CHECK(source);
         uint32_t begin = fits ? chunk_begin(lane, chunk->count) : lane->room;
-        uint32_t size = source->ends[index] - chunk_begin(source, index);
-        if (size > lane->room - begin) {
+        uint32_t size = source ? source->ends[index] - chunk_begin(source, index) : 0;
+        if (size > lane->room - begin || (size == 0 && !fits)) {
             fits = too_small(room, size);
         } else if (fits) {
-            memcpy(lane->bytes + begin, source->bytes + chunk_begin(source, index), size);
+            memcpy(lane->bytes + begin, source ? source->bytes + chunk_begin(source, index) : "", size);
             lane->ends[chunk->count] = begin + size;
         }
     }

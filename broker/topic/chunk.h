@@ -45,9 +45,9 @@ struct chunk {
     int64_t time_ms;      /* of the first message */
     uint32_t messages_max;
     /* written by the owner */
-    uint32_t count;        /* messages; the owner's to read, others go by the tail that they were told */
-    uint32_t measure;      /* bytes in the measuring lane; valid for others once sealed */
-    _Atomic bool retired;  /* no longer part of the log's history */
+    uint32_t count;       /* messages; the owner's to read, others go by the tail that they were told */
+    uint32_t measure;     /* bytes in the measuring lane; valid for others once sealed */
+    _Atomic bool retired; /* no longer part of the log's history */
     struct chunk_info *infos;
     _Atomic(struct chunk *) next; /* set when sealed */
     _Atomic(struct chunk_lane *) lanes[LANE_COUNT];
@@ -67,12 +67,15 @@ struct chunk *chunk_share(struct chunk *chunk);
 void chunk_drop(struct chunk *chunk);
 
 /*
- * Appends a message to all lanes. False: it does not fit (the chunk is unchanged); *room is what each lane of a chunk for it must have.
- * Owner's thread.
+ * Appends a message to all lanes. False: it does not fit (the chunk is unchanged); *room is what each lane of a chunk
+ * for it must have. Owner's thread.
  */
 bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct message *message, uint32_t *room);
 
-/* Appends message `index` of another chunk, in all lanes of this one (the other must have these). As chunk_append(). */
+/*
+ * Appends message `index` of another chunk, in all lanes of this one. As chunk_append(). A lane that the other lacks
+ * gets no bytes: whoever reads it here came after the message was published.
+ */
 bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t index, uint32_t *room);
 
 /* Seals the chunk: `next` follows (its reference is given to the chunk). Owner's thread. */
@@ -96,8 +99,8 @@ struct chunk_topic {
 };
 
 /*
- * Makes sure that the lane is there, for the first `count` messages: all of them in a sealed chunk, or, for the owner, those of its
- * open one. False: no memory. Any thread for a sealed chunk; the owner's for an open one.
+ * Makes sure that the lane is there, for the first `count` messages: all of them in a sealed chunk, or, for the owner,
+ * those of its open one. False: no memory. Any thread for a sealed chunk; the owner's for an open one.
  */
 bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
                      struct chunk_topic topic);

@@ -1,9 +1,9 @@
 /*
  * lane: one way in which a topic's messages are written on the wire.
  *
- * A lane is a dialect, plain or deflated. The bytes of a message in a lane are a whole WebSocket frame (for sse: an event), the same
- * for every subscriber of that lane, so a log holds them ready to be sent. Which lane a subscriber reads is settled
- * when its connection opens.
+ * A lane is a dialect, plain or deflated. The bytes of a message in a lane are a whole WebSocket frame (for sse: an
+ * event), the same for every subscriber of that lane, so a log holds them ready to be sent. Which lane a subscriber
+ * reads is settled when its connection opens.
  *
  * LANE_RAW is special: a log always has it. Its frames hold just the payload, from which every other lane can be
  * written later (a subscriber with another dialect that resumes from history).
@@ -26,7 +26,7 @@ enum lane {
 };
 
 #define LANE_BIT(lane) ((uint8_t)(1u << (lane)))
-#define LANES_ALL ((uint8_t)((1u << LANE_COUNT) - 1))
+#define LANES_ALL      ((uint8_t)((1u << LANE_COUNT) - 1))
 
 /* A message as the owner of its topic knows it. Spans are borrowed. */
 struct message {
@@ -40,9 +40,9 @@ struct message {
 
 /* What a thread that writes lanes needs. */
 struct lane_writer {
-    struct deflater *deflater;   /* NULL: deflated lanes are written plain, which is always valid */
-    uint32_t deflate_bytes_min;  /* smaller frames are not worth it */
-    char *scratch;               /* grows to the largest body deflated */
+    struct deflater *deflater;  /* NULL: deflated lanes are written plain, which is always valid */
+    uint32_t deflate_bytes_min; /* smaller frames are not worth it */
+    char *scratch;              /* grows to the largest body deflated */
     size_t scratch_size;
 };
 
@@ -52,8 +52,8 @@ enum lane lane_of(enum dialect_id dialect, bool deflated);
 const char *lane_name(enum lane lane);
 
 /*
- * Writes a message's bytes in a lane to `out`. Returns how many it wrote; 0: it does not fit into `room`, and *needed bytes would
- * surely do.
+ * Writes a message's bytes in a lane to `out`. Returns how many it wrote; 0: it does not fit into `room`, and *needed
+ * bytes would surely do.
  */
 size_t lane_write(struct lane_writer *writer, enum lane lane, const struct message *message, char *out, size_t room,
                   size_t *needed);

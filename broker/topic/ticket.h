@@ -83,8 +83,7 @@ static inline struct span ticket_id(const struct ticket *ticket)
 
 static inline struct span ticket_payload(const struct ticket *ticket)
 {
-    return (struct span){ticket->bytes + ticket->topic_size + ticket->key_size + ticket->id_size,
-                         ticket->payload_size};
+    return (struct span){ticket->bytes + ticket->topic_size + ticket->key_size + ticket->id_size, ticket->payload_size};
 }
 
 #endif

@@ -1,0 +1,86 @@
+/*
+ * stats: what a shard counts.
+ *
+ * One table of names and meanings; the struct, the metrics and the JSON of the admin port are written from it. A
+ * shard alone writes its own; others read with relaxed loads (stats_read()), so a figure may be a turn old but is never
+ * torn.
+ */
+#ifndef SHOAL_BASE_STATS_H
+#define SHOAL_BASE_STATS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* X(name, "what it counts"): they only grow */
+#define STATS_COUNTERS(X)                                                                                              \
+    X(connections_accepted, "Sockets accepted")                                                                        \
+    X(connections_closed, "Sockets closed, for any reason")                                                            \
+    X(connections_refused_limit, "Refused: limits.connections")                                                        \
+    X(connections_refused_address, "Refused: limits.connections_per_address")                                          \
+    X(connections_refused_handshakes, "Refused: limits.handshakes")                                                    \
+    X(connections_refused_draining, "Refused: the broker is draining")                                                 \
+    X(accept_pauses, "Times that accepting waited for limits.accept_rate")                                             \
+    X(handshakes_failed, "HTTP requests answered with an error")                                                       \
+    X(handshakes_timed_out, "Connections closed after limits.handshake_ms without a request")                          \
+    X(heartbeats_sent, "Pings sent to silent connections")                                                             \
+    X(heartbeat_timeouts, "Connections closed after heartbeat.timeout_s of silence")                                   \
+    X(commands, "Commands received")                                                                                   \
+    X(commands_refused, "Commands answered with an error")                                                             \
+    X(protocol_errors, "Connections closed for a broken protocol")                                                     \
+    X(tokens_refused, "Tokens that were not valid")                                                                    \
+    X(tokens_expired, "Connections closed because their token expired")                                                \
+    X(publishes, "Publishes accepted by this shard as owner")                                                          \
+    X(publish_bytes, "Payload bytes of these")                                                                         \
+    X(publishes_repeated, "Publishes answered from the idempotency window")                                            \
+    X(publishes_refused, "Publishes refused by this shard as owner")                                                   \
+    X(publishes_held, "Publishes whose answer waited for slow fan-out")                                                \
+    X(publisher_pauses, "Times that a publisher was not read for its bytes in flight")                                 \
+    X(publisher_blocks, "Times that a publisher was not read because a mesh ring was full")                            \
+    X(deliveries, "Messages sent to subscribers")                                                                      \
+    X(delivery_sends, "Sends that carried these")                                                                      \
+    X(delivery_bytes, "Bytes of these")                                                                                \
+    X(walks, "Walks over the subscribers of a topic or filter")                                                        \
+    X(subscribes, "Subscriptions accepted")                                                                            \
+    X(unsubscribes, "Subscriptions ended")                                                                             \
+    X(resumes_recovered, "Subscriptions resumed without loss")                                                         \
+    X(resumes_lost, "Subscriptions resumed with a gap told")                                                           \
+    X(gaps_told, "Gaps told to subscribers")                                                                           \
+    X(messages_skipped, "Messages that slow subscribers were not sent, by policy skip or conflate")                    \
+    X(slow_disconnects, "Connections closed with 4001")                                                                \
+    X(reply_overflows, "Connections closed with 4004")                                                                 \
+    X(filter_copies, "Messages put into the log of a filter")                                                          \
+    X(topics_forgotten, "Unused topics forgotten after topics.idle_s")                                                 \
+    X(memory_refusals, "Requests refused for want of memory")                                                          \
+    X(turns, "Turns of the shard")                                                                                     \
+    X(turn_us_worst, "Longest turn, without waiting, in us")
+
+/* X(name, "what it says"): they go up and down */
+#define STATS_GAUGES(X)                                                                                                \
+    X(connections, "Connections now")                                                                                  \
+    X(handshakes, "Connections that have not made their request yet")                                                  \
+    X(sessions, "Connections with more state than an idle one")                                                        \
+    X(subscriptions, "Subscriptions now")                                                                              \
+    X(cursors, "Subscriptions that are behind")                                                                        \
+    X(topics, "Topics owned")                                                                                          \
+    X(followers, "Shards that follow topics owned here, summed")                                                       \
+    X(feeds, "Topics and filters followed by this shard's subscribers")                                                \
+    X(tickets, "Requests on their way through the mesh")
+
+struct stats {
+#define X(name, help) _Atomic uint64_t name;
+    STATS_COUNTERS(X) STATS_GAUGES(X)
+#undef X
+};
+
+/* Adds to one; the writing shard's thread. No locked instruction: there is one writer. */
+#define STATS_ADD(stats, name, amount)                                                                                 \
+    atomic_store_explicit(&(stats)->name,                                                                              \
+                          atomic_load_explicit(&(stats)->name, memory_order_relaxed) + (uint64_t)(amount),             \
+                          memory_order_relaxed)
+
+#define STATS_SET(stats, name, value) atomic_store_explicit(&(stats)->name, (uint64_t)(value), memory_order_relaxed)
+
+/* Any thread. */
+#define STATS_READ(stats, name) atomic_load_explicit(&(stats)->name, memory_order_relaxed)
+
+#endif

@@ -1,0 +1,242 @@
+/*
+ * feed: the table of feeds, and their life. See feed.h for the model.
+ */
+#include "topic/feed.h"
+
+#include "base/check.h"
+
+bool feeds_init(struct feeds *feeds, uint32_t shard, uint32_t shard_count, struct mesh *mesh,
+                const struct config *config, struct stats *stats, struct lane_writer *writer, uint64_t seed)
+{
+    *feeds = (struct feeds){
+        .shard = shard,
+        .shard_count = shard_count,
+        .mesh = mesh,
+        .config = config,
+        .stats = stats,
+        .writer = writer,
+    };
+    const uint32_t most = UINT32_MAX - SLAB_SEGMENT_RECORDS;
+    slab_init(&feeds->feeds, sizeof(struct feed), config->limits.topics);
+    slab_init(&feeds->subscriptions, sizeof(struct subscription), most);
+    slab_init(&feeds->wishes, sizeof(struct wish), most);
+    slab_init(&feeds->cursors, sizeof(struct cursor), most);
+    slab_init(&feeds->holds, sizeof(struct hold), most);
+    feeds->matcher = filters_create(config->limits.topics, seed);
+    return index_init(&feeds->topics, &feeds->feeds) && index_init(&feeds->filters, &feeds->feeds) && feeds->matcher;
+}
+
+static void feed_release(struct feeds *feeds, struct feed *feed)
+{
+    for (uint32_t n = feed->holds; n; n = hold_at(feeds, n)->next) {
+        chunk_drop(hold_at(feeds, n)->chunk);
+    }
+    chunk_drop(feed->base);
+    if (feed->log) {
+        log_release(feed->log);
+        free(feed->log);
+    }
+    vector_free(&feed->subscribers);
+    vector_free(&feed->matches);
+    name_drop(feed->name);
+    feed->name = NULL;
+}
+
+void feeds_destroy(struct feeds *feeds)
+{
+    for (uint32_t n = 1; n < slab_end(&feeds->feeds); n++) {
+        if (slab_mapped(&feeds->feeds, n) && feed_at(feeds, n)->name) {
+            feed_release(feeds, feed_at(feeds, n));
+        }
+    }
+    if (feeds->matcher) {
+        filters_destroy(feeds->matcher);
+    }
+    index_destroy(&feeds->topics);
+    index_destroy(&feeds->filters);
+    slab_destroy(&feeds->feeds);
+    slab_destroy(&feeds->subscriptions);
+    slab_destroy(&feeds->wishes);
+    slab_destroy(&feeds->cursors);
+    slab_destroy(&feeds->holds);
+    free(feeds->answers);
+}
+
+static struct index *index_of(struct feeds *feeds, bool wild)
+{
+    return wild ? &feeds->filters : &feeds->topics;
+}
+
+static uint32_t find(struct feeds *feeds, uint64_t hash, struct span text, bool wild)
+{
+    const struct index *index = index_of(feeds, wild);
+    for (uint32_t n = index_first(index, hash); n; n = index_next(index, n)) {
+        if (span_equal(name_span(feed_at(feeds, n)->name), text)) {
+            return n;
+        }
+    }
+    return 0;
+}
+
+uint32_t feeds_find(struct feeds *feeds, struct span text, bool wild)
+{
+    return find(feeds, name_hash(text), text, wild);
+}
+
+/* A filter's log lives here, and the shard's matcher must know it. */
+static bool filter_prepare(struct feeds *feeds, struct feed *feed, uint32_t number)
+{
+    feed->log = calloc(1, sizeof *feed->log);
+    if (!feed->log || !filters_add(feeds->matcher, name_span(feed->name), number)) {
+        free(feed->log);
+        feed->log = NULL;
+        return false;
+    }
+    feed->known = true;
+    feed->epoch = 1;
+    return true;
+}
+
+uint32_t feeds_feed(struct feeds *feeds, struct span text, bool wild, struct name *name)
+{
+    uint64_t hash = name_hash(text);
+    uint32_t number = find(feeds, hash, text, wild);
+    if (number) {
+        return number;
+    }
+    struct name *own = name ? name_share(name) : name_create(text);
+    number = own ? slab_take(&feeds->feeds) : 0;
+    if (!number) {
+        if (own) {
+            name_drop(own);
+        }
+        return 0;
+    }
+    struct feed *feed = feed_at(feeds, number);
+    *feed = (struct feed){
+        .link.hash = hash,
+        .name = own,
+        .owner = (uint8_t)name_owner(hash, feeds->shard_count),
+        .namespace = (uint16_t)(config_namespace_of(feeds->config, text) - feeds->config->namespaces),
+    };
+    if (wild && !filter_prepare(feeds, feed, number)) {
+        name_drop(own);
+        feed->name = NULL;
+        slab_give(&feeds->feeds, number);
+        return 0;
+    }
+    index_insert(index_of(feeds, wild), number);
+    STATS_SET(feeds->stats, feeds, feeds->feeds.used);
+    return number;
+}
+
+void feed_free(struct feeds *feeds, uint32_t number)
+{
+    struct feed *feed = feed_at(feeds, number);
+    CHECK(!feed->dirty && !feed->unsent && !feed->holds && !feed->waiting && feed->subscribers.size == 0);
+    if (feed->log) {
+        filters_remove(feeds->matcher, name_span(feed->name), number);
+    }
+    index_remove(index_of(feeds, feed->log != NULL), number);
+    feed_release(feeds, feed);
+    slab_give(&feeds->feeds, number);
+    STATS_SET(feeds->stats, feeds, feeds->feeds.used);
+}
+
+/* --- lists --- */
+
+void feeds_mark_dirty(struct feeds *feeds, uint32_t number)
+{
+    struct feed *feed = feed_at(feeds, number);
+    if (feed->dirty) {
+        return;
+    }
+    feed->dirty = true;
+    feed->dirty_next = 0;
+    if (feeds->dirty_last) {
+        feed_at(feeds, feeds->dirty_last)->dirty_next = number;
+    } else {
+        feeds->dirty_first = number;
+    }
+    feeds->dirty_last = number;
+}
+
+uint32_t feeds_dirty_take(struct feeds *feeds)
+{
+    uint32_t number = feeds->dirty_first;
+    if (number) {
+        struct feed *feed = feed_at(feeds, number);
+        feeds->dirty_first = feed->dirty_next;
+        if (!feeds->dirty_first) {
+            feeds->dirty_last = 0;
+        }
+        feed->dirty = false;
+    }
+    return number;
+}
+
+void feed_mark_unsent(struct feeds *feeds, uint32_t number)
+{
+    struct feed *feed = feed_at(feeds, number);
+    if (feed->unsent) {
+        return;
+    }
+    feed->unsent = true;
+    feed->unsent_next = 0;
+    if (feeds->unsent_last) {
+        feed_at(feeds, feeds->unsent_last)->unsent_next = number;
+    } else {
+        feeds->unsent_first = number;
+    }
+    feeds->unsent_last = number;
+}
+
+void feeds_answer(struct feeds *feeds, const struct feed_answer *answer)
+{
+    if (feeds->answer_count == feeds->answer_room) {
+        uint32_t room = feeds->answer_room ? feeds->answer_room * 2 : 64;
+        struct feed_answer *grown = realloc(feeds->answers, room * sizeof *grown);
+        CHECK_MSG(grown, "no memory for the answers of a turn");
+        feeds->answers = grown;
+        feeds->answer_room = room;
+    }
+    feeds->answers[feeds->answer_count++] = *answer;
+}
+
+/* --- life --- */
+
+static bool feed_is_used(const struct feed *feed)
+{
+    return feed->subscribers.size > 0 || feed->waiting || feed->matches.size > 0;
+}
+
+void feed_check_used(struct feeds *feeds, uint32_t number)
+{
+    struct feed *feed = feed_at(feeds, number);
+    if (!feed->log) {
+        feed_match(feeds, number);
+    }
+    if (feed_is_used(feed) || feed->state == FEED_LEAVING) {
+        return;
+    }
+    feed->lanes_wanted = 0;
+    feed_mark_unsent(feeds, number); /* feeds_send() leaves it when nothing else is under way */
+}
+
+void feeds_sweep(struct feeds *feeds, uint32_t count)
+{
+    uint32_t end = slab_end(&feeds->feeds);
+    for (uint32_t i = 0; i < count && end > 0; i++) {
+        feeds->sweep_at = feeds->sweep_at + 1 < end ? feeds->sweep_at + 1 : 1;
+        uint32_t number = feeds->sweep_at;
+        if (slab_mapped(&feeds->feeds, number) && feed_at(feeds, number)->name) {
+            struct feed *feed = feed_at(feeds, number);
+            if (feed->log && feed->walked == feed->tail) {
+                log_release(feed->log); /* a silent filter's open chunk */
+            }
+            if (!feed->log && feed->known && feed->subscribers.size == 0) {
+                feed_check_used(feeds, number);
+            }
+        }
+    }
+}

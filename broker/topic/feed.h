@@ -1,0 +1,315 @@
+/*
+ * feed: what this shard's subscribers follow: a topic's log, or the log of a filter.
+ *
+ *      subscription ─▶ feed ─▶ chunks (of the topic's owner, or for a filter this shard's own)
+ *           └▶ cursor, only while it is behind
+ *
+ * Who is up to date needs no position: it is where the feed is (`walked`). When the owner tells of a new tail, the
+ * subscribers are walked once, from `walked` to `target`, in slices (conn/deliver does the sending):
+ *
+ *      subscribers   [ sent target ····· | still at walked ···· | came since, with cursors ]
+ *                    0                walk_at               walk_end                     size
+ *
+ * Who cannot be sent everything gets a cursor: its own place, from which it goes on by itself. A cursor that has
+ * reached the tail is dropped as soon as its place is the feed's again; until then it is parked.
+ *
+ * Cursors stand in *holds*: one for each chunk that a cursor of this shard is in. A hold has the reference on the
+ * chunk; when the backlog has outgrown the chunk, the hold names exactly the subscribers that were passed.
+ *
+ * A feed's life (topic: one owner; filter: all shards are asked, each as an owner of topics that may match):
+ *
+ *      NEW ── ask ──▶ JOINING ── answered ──▶ JOINED ── nobody follows, ask ──▶ LEAVING ── answered ──▶ gone, or NEW
+ * again ▲ TELL_FOLLOW ────────────────┘   a topic that is here only because it matches a filter of this shard
+ *
+ * All of a subscription is in fixed-size records without pointers; feeds and holds point at names and chunks, which
+ * are to be found again by name and offset.
+ *
+ * Thread: the shard's. Files: feed.c (table, life), feed_subscribe.c (subscriptions), feed_tell.c (what the owners
+ * tell), feed_cursor.c (walks, cursors and holds).
+ */
+#ifndef SHOAL_TOPIC_FEED_H
+#define SHOAL_TOPIC_FEED_H
+
+#include "base/index.h"
+#include "base/stats.h"
+#include "base/vector.h"
+#include "config/config.h"
+#include "mesh/mesh.h"
+#include "topic/filters.h"
+#include "topic/log.h"
+#include "topic/name.h"
+
+enum subscription_state {
+    SUBSCRIPTION_JOINING, /* waits for the feed to be told in its lane; `cursor` is its wish */
+    SUBSCRIPTION_ASKING,  /* ASK_HISTORY is to be sent; `cursor` is its wish */
+    SUBSCRIPTION_ASKED,   /* TELL_HISTORY is awaited; `cursor` is its wish */
+    SUBSCRIPTION_LIVE,    /* stands among the feed's subscribers */
+    SUBSCRIPTION_DEAD,    /* ended while TELL_HISTORY was awaited: free when it comes */
+};
+
+/* 24 bytes, and 4 in the feed's vector: what following a topic costs. */
+struct subscription {
+    uint32_t conn;
+    uint32_t next; /* of the same connection */
+    uint32_t feed;
+    uint32_t place;  /* LIVE: index among the feed's subscribers; before: the next one that waits */
+    uint32_t cursor; /* LIVE: 0 if up to date; before: its wish */
+    uint8_t lane;
+    uint8_t state; /* enum subscription_state */
+    uint16_t spare;
+};
+static_assert(sizeof(struct subscription) == 24, "a part of the budget for an idle subscriber");
+
+/* What a subscription that is not live yet has asked for. */
+struct wish {
+    uint8_t from_kind; /* enum from_kind */
+    uint64_t epoch;
+    uint64_t offset;
+};
+
+/* A place of one's own in the log: the price of being slow. */
+struct cursor {
+    uint32_t subscription;
+    uint32_t hold;     /* 0: parked at the tail */
+    uint32_t previous; /* in the hold, or among the feed's parked ones */
+    uint32_t next;
+    uint32_t conn_next; /* of the same connection: its cursors in the order of sending */
+    uint32_t partial;   /* bytes of message offset + 1 that were sent already */
+    uint64_t offset;    /* the last message that was sent whole */
+};
+static_assert(sizeof(struct cursor) == 32, "what a slow reader costs");
+
+/* A chunk with cursors in it. */
+struct hold {
+    struct chunk *chunk; /* reference */
+    uint32_t next;       /* of the same feed, a later chunk */
+    uint32_t cursors;    /* the first */
+    uint32_t count;
+};
+
+enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };
+
+struct feed {
+    struct index_link link;
+    uint32_t topic; /* number at its owner */
+    struct name *name;
+    uint64_t epoch;
+    uint64_t tail;       /* the last message that this shard knows of */
+    uint64_t tail_bytes; /* of the log up to there */
+    uint64_t walked;     /* the last message that subscribers without a cursor were sent */
+    uint64_t target;     /* walking: what they are being sent up to */
+    struct chunk *base;  /* reference on the chunk with message walked + 1; NULL: walked == tail */
+    struct vector subscribers;
+    uint32_t walk_at;
+    uint32_t walk_end;
+    uint32_t waiting; /* first subscription that is not live, linked by `place` */
+    uint32_t holds;   /* by chunk, oldest first */
+    uint32_t parked;  /* cursors at the tail */
+    uint32_t dirty_next;
+    uint32_t unsent_next;
+    uint32_t answers_awaited;   /* filter: TELL_FILTERED still to come */
+    uint32_t asked_shards;      /* filter: how many were sent the ask that is under way */
+    uint32_t histories_awaited; /* topic: TELL_HISTORY still to come */
+    struct vector matches;      /* topic: filters of this shard that match */
+    uint64_t matches_version;   /* as of which they are right */
+    struct log *log;            /* filter: its own; NULL: a topic */
+    uint16_t namespace;
+    uint8_t owner;       /* topic: shard */
+    uint8_t state;       /* enum feed_state */
+    uint8_t lanes;       /* that the owners write for us */
+    uint8_t lanes_asked; /* that they were asked for */
+    uint8_t lanes_wanted;
+    bool known : 1; /* topic: number, epoch and tail are known */
+    bool walking : 1;
+    bool dirty : 1;
+    bool unsent : 1;
+    bool owes_followed : 1; /* ASK_FOLLOWED is to be sent */
+    bool owes_walked : 1;   /* ASK_WALKED is to be sent when walked reaches tail */
+    bool asking : 1;        /* an ask of which the answer will change `lanes` is under way */
+};
+
+/* What became of a subscription that was asked for: conn/execute tells the client. */
+struct feed_answer {
+    uint32_t subscription;
+    enum reply_error error; /* not REPLY_OK: it is to be ended */
+    bool has_recovered;
+    bool recovered;
+    bool lost; /* a gap is to be told */
+    enum gap_reason reason;
+    uint64_t epoch;
+    uint64_t offset; /* messages after this one will be delivered */
+    uint64_t gap_from;
+    uint64_t gap_to;
+};
+
+struct feeds {
+    uint32_t shard;
+    uint32_t shard_count;
+    struct mesh *mesh;
+    const struct config *config;
+    struct stats *stats;
+    struct lane_writer *writer;
+    struct slab feeds;
+    struct index topics;  /* feeds of topics, by name */
+    struct index filters; /* feeds of filters, by name */
+    struct slab subscriptions;
+    struct slab wishes;
+    struct slab cursors;
+    struct slab holds;
+    struct filters *matcher; /* this shard's filters: value = feed */
+    uint32_t dirty_first;    /* feeds with something to deliver, in the order in which they got it */
+    uint32_t dirty_last;
+    uint32_t unsent_first; /* feeds with something to ask */
+    uint32_t unsent_last;
+    struct feed_answer *answers; /* for conn/execute, in order */
+    uint32_t answer_count;
+    uint32_t answer_room;
+    uint32_t sweep_at;
+};
+
+bool feeds_init(struct feeds *feeds, uint32_t shard, uint32_t shard_count, struct mesh *mesh,
+                const struct config *config, struct stats *stats, struct lane_writer *writer, uint64_t seed);
+void feeds_destroy(struct feeds *feeds);
+
+/* --- what connections ask (feed_subscribe.c) --- */
+
+/*
+ * A subscription of a connection to a topic or filter (`wild`). An answer will come in feeds->answers, at once or
+ * later. Gives the subscription's number, or 0: no memory.
+ */
+uint32_t feeds_subscribe(struct feeds *feeds, uint32_t conn, enum lane lane, struct span text, bool wild,
+                         const struct from *from);
+
+/* Ends a subscription in any state; the caller has unlinked it, and its cursor, from the connection. */
+void feeds_unsubscribe(struct feeds *feeds, uint32_t subscription);
+
+/* The feed of a topic or filter that has a subscription, 0: none. */
+uint32_t feeds_find(struct feeds *feeds, struct span text, bool wild);
+
+/* --- what owners tell (feed_tell.c) --- */
+
+/* Works one tell for a feed, taking what it points at. */
+void feeds_tell(struct feeds *feeds, const struct envelope *tell);
+
+/* Sends the asks that are due; what finds no room waits. */
+void feeds_send(struct feeds *feeds);
+
+/* Looks at some feeds: leaves those that nobody follows any more. */
+void feeds_sweep(struct feeds *feeds, uint32_t count);
+
+/* Whether feeds_send() has something left to send. */
+static inline bool feeds_have_unsent(const struct feeds *feeds)
+{
+    return feeds->unsent_first != 0;
+}
+
+/* --- walks, cursors and holds (feed_cursor.c) --- */
+
+/* The next dirty feed, taken off the list; 0: none. */
+uint32_t feeds_dirty_take(struct feeds *feeds);
+void feeds_mark_dirty(struct feeds *feeds, uint32_t number);
+
+/* Starts a walk if the feed has subscribers that are behind the tail. False: nothing to walk. */
+bool feed_walk_begin(struct feeds *feeds, uint32_t number);
+/* The walk has reached its end: the feed is at its target. */
+void feed_walk_finish(struct feeds *feeds, uint32_t number);
+
+/* Makes a cursor for a live subscription that is at the feed's `walked`. Gives its number; 0: no memory. */
+uint32_t cursor_create(struct feeds *feeds, uint32_t subscription);
+
+/* The chunk in which a cursor's next message is. NULL: it is at the tail. Borrowed. */
+struct chunk *cursor_chunk(struct feeds *feeds, const struct cursor *cursor);
+
+/*
+ * Puts a cursor after `offset`, with `partial` bytes of the next message sent. `chunk` is where the next message is, or
+ * one before it in the chain. True: it has reached the tail, where it is parked, unless its place is the feed's again:
+ * then
+ * `*dropped` is true, the subscription is up to date, and the cursor is gone.
+ */
+bool cursor_move(struct feeds *feeds, uint32_t cursor, struct chunk *chunk, uint64_t offset, uint32_t partial,
+                 bool *dropped);
+
+/* Parked cursors that have something to read now go to where it is. Calls back for each. */
+void feed_unpark(struct feeds *feeds, uint32_t number, void (*woken)(void *context, uint32_t cursor), void *context);
+
+/* The hold whose chunk the backlog has outgrown, 0: none. Its cursors must be moved on, or their subscriptions ended.
+ */
+uint32_t feed_passed(struct feeds *feeds, uint32_t number);
+
+/* The first message that a subscriber that was passed may go on with. */
+uint64_t feed_backlog_first(struct feeds *feeds, uint32_t number, struct chunk **chunk);
+
+/* The chunk at or after `chunk` in the chain that has this offset. */
+struct chunk *chunk_with(struct chunk *chunk, uint64_t offset);
+
+/* --- between the files --- */
+
+static inline struct feed *feed_at(const struct feeds *feeds, uint32_t number)
+{
+    return slab_at(&feeds->feeds, number);
+}
+
+static inline struct subscription *subscription_at(const struct feeds *feeds, uint32_t number)
+{
+    return slab_at(&feeds->subscriptions, number);
+}
+
+static inline struct cursor *cursor_at(const struct feeds *feeds, uint32_t number)
+{
+    return slab_at(&feeds->cursors, number);
+}
+
+static inline struct hold *hold_at(const struct feeds *feeds, uint32_t number)
+{
+    return slab_at(&feeds->holds, number);
+}
+
+static inline struct wish *wish_at(const struct feeds *feeds, uint32_t number)
+{
+    return slab_at(&feeds->wishes, number);
+}
+
+static inline const struct namespace_config *feed_namespace(const struct feeds *feeds, const struct feed *feed)
+{
+    return &feeds->config->namespaces[feed->namespace];
+}
+
+static inline struct chunk_topic feed_chunk_topic(const struct feed *feed)
+{
+    return (struct chunk_topic){.name = name_span(feed->name), .epoch = feed->epoch};
+}
+
+/* The feed of this name, made if need be. 0: no memory. */
+uint32_t feeds_feed(struct feeds *feeds, struct span text, bool wild, struct name *name);
+
+/* Has something to ask. */
+void feed_mark_unsent(struct feeds *feeds, uint32_t number);
+
+/* Nobody may be following it any more: leaves it then. */
+void feed_check_used(struct feeds *feeds, uint32_t number);
+
+/* All is over: frees the record. */
+void feed_free(struct feeds *feeds, uint32_t number);
+
+/* The feed is told in more lanes, or at all: moves on those that wait. */
+void feed_serve_waiting(struct feeds *feeds, uint32_t number);
+
+/* The subscriber is at the walk's target already: moves it to the part that has been walked. */
+void feed_place_sent(struct feeds *feeds, struct feed *feed, uint32_t subscription);
+
+/* Puts a subscription among the live ones, up to date with the tail, or at a place in the history. */
+bool feed_add_live(struct feeds *feeds, uint32_t subscription, struct chunk *chunk, uint64_t offset);
+void feed_remove_live(struct feeds *feeds, uint32_t subscription);
+
+/* Takes the cursor of a subscription away. */
+void cursor_free(struct feeds *feeds, uint32_t cursor);
+
+void feeds_answer(struct feeds *feeds, const struct feed_answer *answer);
+
+/* Takes a subscription that was answered by TELL_HISTORY out of those that wait. */
+void feed_waiting_remove(struct feeds *feeds, uint32_t number, uint32_t subscription);
+
+/* The filters of this shard that match a topic that it follows. */
+void feed_match(struct feeds *feeds, uint32_t number);
+
+#endif

@@ -1,0 +1,416 @@
+/*
+ * feed_tell: what the owners tell, and what they are asked. See feed.h.
+ */
+#include "base/check.h"
+#include "topic/feed.h"
+#include "topic/match.h"
+#include "topic/ticket.h"
+
+/* --- asking --- */
+
+static bool ask(struct feeds *feeds, uint32_t to, struct envelope *envelope)
+{
+    return mesh_ask(feeds->mesh, feeds->shard, to, envelope);
+}
+
+static bool ask_with_name(struct feeds *feeds, uint32_t to, struct envelope *envelope, struct feed *feed)
+{
+    envelope->name = name_share(feed->name);
+    envelope->hash = feed->link.hash;
+    if (!ask(feeds, to, envelope)) {
+        name_drop(feed->name);
+        return false;
+    }
+    return true;
+}
+
+static bool send_join(struct feeds *feeds, uint32_t number, struct feed *feed)
+{
+    struct envelope join = {.kind = ASK_JOIN, .feed = number, .lanes = feed->lanes_wanted};
+    if (!ask_with_name(feeds, feed->owner, &join, feed)) {
+        return false;
+    }
+    feed->lanes_asked = feed->lanes_wanted;
+    feed->asking = true;
+    if (feed->state == FEED_NEW) {
+        feed->state = FEED_JOINING;
+    }
+    return true;
+}
+
+static bool send_leave(struct feeds *feeds, uint32_t number, struct feed *feed)
+{
+    struct envelope leave = {.kind = ASK_LEAVE, .feed = number, .topic = feed->topic};
+    if (!ask(feeds, feed->owner, &leave)) {
+        return false;
+    }
+    feed->state = FEED_LEAVING;
+    return true;
+}
+
+static bool send_followed(struct feeds *feeds, uint32_t number, struct feed *feed)
+{
+    struct envelope followed = {.kind = ASK_FOLLOWED, .feed = number, .topic = feed->topic};
+    if (!ask(feeds, feed->owner, &followed)) {
+        return false;
+    }
+    feed->owes_followed = false;
+    return true;
+}
+
+static bool send_walked(struct feeds *feeds, struct feed *feed)
+{
+    struct envelope walked = {.kind = ASK_WALKED, .topic = feed->topic, .offset = feed->walked};
+    if (!ask(feeds, feed->owner, &walked)) {
+        return false;
+    }
+    feed->owes_walked = false;
+    return true;
+}
+
+/* Those that are asked for leave the list: the answer names them. */
+static bool send_histories(struct feeds *feeds, uint32_t number, struct feed *feed)
+{
+    uint32_t *at = &feed->waiting;
+    while (*at) {
+        struct subscription *subscription = subscription_at(feeds, *at);
+        if (subscription->state != SUBSCRIPTION_ASKING) {
+            at = &subscription->place;
+            continue;
+        }
+        const struct wish *wish = wish_at(feeds, subscription->cursor);
+        struct envelope history = {
+            .kind = ASK_HISTORY,
+            .feed = number,
+            .topic = feed->topic,
+            .ref = *at,
+            .from_kind = wish->from_kind,
+            .epoch = wish->epoch,
+            .offset = wish->offset,
+        };
+        if (!ask(feeds, feed->owner, &history)) {
+            return false;
+        }
+        subscription->state = SUBSCRIPTION_ASKED;
+        *at = subscription->place;
+        feed->histories_awaited++;
+    }
+    return true;
+}
+
+/* A filter's ask goes to all shards, and the next one only when all have answered. */
+static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
+{
+    if (!feed->asking) {
+        if (feed->lanes_wanted == feed->lanes) {
+            return true;
+        }
+        feed->asking = true;
+        feed->asked_shards = 0;
+        feed->lanes_asked = feed->lanes_wanted;
+        feed->answers_awaited = feeds->shard_count;
+        feed->state = feed->lanes_asked == 0 ? FEED_LEAVING : feed->state == FEED_NEW ? FEED_JOINING : feed->state;
+    }
+    for (; feed->asked_shards < feeds->shard_count; feed->asked_shards++) {
+        struct envelope filter = {
+            .kind = ASK_FILTER, .feed = number, .lanes = feed->lanes_asked, .lanes_before = feed->lanes};
+        if (!ask_with_name(feeds, feed->asked_shards, &filter, feed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool feed_is_unused(const struct feed *feed)
+{
+    return feed->subscribers.size == 0 && !feed->waiting && feed->matches.size == 0 && feed->histories_awaited == 0;
+}
+
+/* True: nothing is left to send. */
+static bool topic_send(struct feeds *feeds, uint32_t number, struct feed *feed)
+{
+    if (feed->owes_followed && !send_followed(feeds, number, feed)) {
+        return false;
+    }
+    if (feed->owes_walked && feed->walked == feed->tail && !feed->walking && !send_walked(feeds, feed)) {
+        return false;
+    }
+    if (feed->state == FEED_LEAVING) {
+        return true;
+    }
+    if ((feed->lanes_wanted & ~feed->lanes_asked) && !send_join(feeds, number, feed)) {
+        return false;
+    }
+    bool done = send_histories(feeds, number, feed);
+    if (feed->state == FEED_JOINED && !feed->asking && feed_is_unused(feed)) {
+        done &= send_leave(feeds, number, feed);
+    }
+    return done;
+}
+
+/* No owner knows of it, and nobody here needs it. */
+static bool feed_is_over(const struct feed *feed)
+{
+    return feed->state == FEED_NEW && !feed->asking && feed_is_unused(feed);
+}
+
+void feeds_send(struct feeds *feeds)
+{
+    uint32_t number = feeds->unsent_first;
+    feeds->unsent_first = 0;
+    feeds->unsent_last = 0;
+    while (number) {
+        struct feed *feed = feed_at(feeds, number);
+        uint32_t next = feed->unsent_next;
+        feed->unsent = false;
+        if (feed_is_over(feed)) {
+            feed_free(feeds, number);
+        } else if (!(feed->log ? send_filter(feeds, number, feed) : topic_send(feeds, number, feed))) {
+            feed_mark_unsent(feeds, number);
+        }
+        number = next;
+    }
+}
+
+/* --- the answers --- */
+
+static void told_of_tail(struct feed *feed, const struct envelope *tell)
+{
+    feed->known = true;
+    feed->topic = tell->topic;
+    feed->epoch = tell->epoch;
+    feed->tail = tell->offset;
+    feed->walked = tell->offset;
+}
+
+/* All that wait are refused: conn/execute ends them. */
+static void refuse_waiting(struct feeds *feeds, struct feed *feed, enum reply_error error)
+{
+    for (uint32_t n = feed->waiting; n; n = subscription_at(feeds, n)->place) {
+        feeds_answer(feeds, &(struct feed_answer){.subscription = n, .error = error});
+    }
+}
+
+static void tell_joined(struct feeds *feeds, const struct envelope *tell)
+{
+    struct feed *feed = feed_at(feeds, tell->feed);
+    feed->asking = false;
+    if (tell->status != REPLY_OK) {
+        feed->lanes_asked = feed->lanes;
+        feed->lanes_wanted = feed->lanes;
+        if (!feed->known) {
+            feed->state = FEED_NEW;
+        }
+        refuse_waiting(feeds, feed, tell->status);
+        feed_check_used(feeds, tell->feed);
+        return;
+    }
+    if (!feed->known) {
+        told_of_tail(feed, tell);
+    }
+    feed->state = FEED_JOINED;
+    feed->lanes |= tell->lanes;
+    feed_serve_waiting(feeds, tell->feed);
+    feed_check_used(feeds, tell->feed);
+}
+
+/* The end, or a beginning: somebody has come while we were leaving. */
+static void left(struct feeds *feeds, uint32_t number)
+{
+    struct feed *feed = feed_at(feeds, number);
+    feed->asking = false;
+    feed->lanes = 0;
+    feed->lanes_asked = 0;
+    feed->owes_walked = false;
+    feed->state = FEED_NEW;
+    if (!feed->log) {
+        feed->known = false;
+    }
+    if (feed->waiting) {
+        for (uint32_t n = feed->waiting; n; n = subscription_at(feeds, n)->place) {
+            feed->lanes_wanted |= LANE_BIT(subscription_at(feeds, n)->lane);
+        }
+        feed_mark_unsent(feeds, number);
+    } else {
+        vector_free(&feed->matches);
+        feed_mark_unsent(feeds, number); /* feeds_send() frees it */
+    }
+}
+
+static void tell_filtered(struct feeds *feeds, const struct envelope *tell)
+{
+    struct feed *feed = feed_at(feeds, tell->feed);
+    if (--feed->answers_awaited > 0) {
+        return;
+    }
+    feed->asking = false;
+    feed->lanes = feed->lanes_asked;
+    if (feed->lanes == 0) {
+        left(feeds, tell->feed);
+        return;
+    }
+    feed->state = FEED_JOINED;
+    feed_serve_waiting(feeds, tell->feed);
+    feed_check_used(feeds, tell->feed);
+    if (feed->lanes_wanted != feed->lanes) {
+        feed_mark_unsent(feeds, tell->feed);
+    }
+}
+
+static void tell_follow(struct feeds *feeds, const struct envelope *tell)
+{
+    uint32_t number = feeds_feed(feeds, name_span(tell->name), false, tell->name);
+    name_drop(tell->name);
+    CHECK_MSG(number, "no memory to follow a topic for a filter");
+    struct feed *feed = feed_at(feeds, number);
+    if (!feed->known) {
+        told_of_tail(feed, tell);
+        if (feed->state == FEED_NEW) {
+            feed->state = FEED_JOINED;
+        }
+    }
+    feed->owes_followed = true;
+    feed_mark_unsent(feeds, number);
+}
+
+static void tell_history(struct feeds *feeds, const struct envelope *tell)
+{
+    struct subscription *subscription = subscription_at(feeds, tell->ref);
+    uint32_t number = subscription->feed;
+    struct feed *feed = feed_at(feeds, number);
+    feed->histories_awaited--;
+    if (subscription->state == SUBSCRIPTION_DEAD) {
+        slab_give(&feeds->subscriptions, tell->ref);
+        STATS_SET(feeds->stats, subscriptions, feeds->subscriptions.used);
+        chunk_drop(tell->chunk);
+        feed_check_used(feeds, number);
+        return;
+    }
+    struct wish wish = *wish_at(feeds, subscription->cursor);
+    struct feed_answer answer = {.subscription = tell->ref, .epoch = tell->epoch, .offset = tell->offset};
+    answer.has_recovered = wish.from_kind == FROM_POSITION;
+    answer.recovered = tell->status == HISTORY_REACHES;
+    answer.lost = tell->status == HISTORY_EXPIRED || tell->status == HISTORY_EPOCH;
+    answer.reason = tell->status == HISTORY_EPOCH ? GAP_EPOCH : GAP_EXPIRED;
+    answer.gap_from = tell->status == HISTORY_EPOCH ? 0 : wish.offset + 1;
+    answer.gap_to = tell->offset;
+    answer.error = tell->status == HISTORY_AHEAD ? REPLY_POSITION_INVALID : REPLY_OK;
+    if (answer.error == REPLY_OK && !feed_add_live(feeds, tell->ref, tell->chunk, tell->offset)) {
+        answer.error = REPLY_BUSY;
+    }
+    if (answer.error) { /* back among those that wait, where conn/execute finds and ends it */
+        subscription->state = SUBSCRIPTION_JOINING;
+        subscription->place = feed->waiting;
+        feed->waiting = tell->ref;
+    }
+    feeds_answer(feeds, &answer);
+    chunk_drop(tell->chunk); /* the cursor's hold has one of its own */
+}
+
+/* --- new messages --- */
+
+void feed_match(struct feeds *feeds, uint32_t number)
+{
+    struct feed *feed = feed_at(feeds, number);
+    uint64_t version = filters_version(feeds->matcher);
+    if (feed->matches_version == version) {
+        return;
+    }
+    feed->matches_version = version;
+    CHECK_MSG(match_all(feeds->matcher, name_span(feed->name), &feed->matches),
+              "no memory for the filters that match a topic");
+    if (feed->matches.size == 0) {
+        vector_free(&feed->matches);
+    }
+}
+
+/* The feed's log has grown up to `tail`, beginning in `chunk`, whose reference is taken. */
+static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk, uint64_t tail, uint64_t tail_bytes)
+{
+    struct feed *feed = feed_at(feeds, number);
+    feed->tail = tail;
+    feed->tail_bytes = tail_bytes;
+    if (feed->subscribers.size == 0 && !feed->walking) {
+        feed->walked = tail;
+        chunk_drop(feed->base);
+        feed->base = NULL;
+        chunk_drop(chunk);
+        return;
+    }
+    if (feed->base) {
+        chunk_drop(chunk); /* the chain leads there */
+    } else {
+        feed->base = chunk;
+    }
+    feeds_mark_dirty(feeds, number);
+}
+
+static void filter_append(struct feeds *feeds, uint32_t number, const struct chunk *chunk, uint32_t index)
+{
+    struct feed *feed = feed_at(feeds, number);
+    if (feed->subscribers.size == 0 || feed->lanes == 0) {
+        return;
+    }
+    struct log_limits limits = {.chunk_bytes_max = CHUNK_BYTES_MAX};
+    if (!log_append_copy(feed->log, &limits, feed->lanes, chunk, index)) {
+        STATS_ADD(feeds->stats, memory_refusals, 1);
+        return;
+    }
+    log_trim(feed->log, &limits, 0);
+    STATS_ADD(feeds->stats, filter_copies, 1);
+    feed_grown(feeds, number, chunk_share(feed->log->newest), feed->log->tail, feed->log->bytes);
+}
+
+/* Every message of a topic goes into the log of each filter that matches, once for all who follow the filter. */
+static void copy_to_filters(struct feeds *feeds, uint32_t number, struct chunk *chunk, uint64_t from, uint64_t to)
+{
+    feed_match(feeds, number);
+    struct feed *feed = feed_at(feeds, number);
+    for (uint64_t offset = from; offset <= to && feed->matches.size; offset++) {
+        chunk = chunk_with(chunk, offset);
+        for (uint32_t i = 0; i < feed->matches.size; i++) {
+            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base));
+        }
+    }
+}
+
+static void tell_tail(struct feeds *feeds, const struct envelope *tell)
+{
+    struct feed *feed = feed_at(feeds, tell->feed);
+    if (tell->flags & TELL_TAIL_REPORT) {
+        feed->owes_walked = true;
+    }
+    if (tell->chunk) {
+        copy_to_filters(feeds, tell->feed, tell->chunk, feed->tail + 1, tell->offset);
+        feed_grown(feeds, tell->feed, tell->chunk, tell->offset, tell->bytes);
+    }
+    if (feed->owes_walked && !feed->walking && feed->walked == feed->tail) {
+        feed_mark_unsent(feeds, tell->feed);
+    }
+}
+
+void feeds_tell(struct feeds *feeds, const struct envelope *tell)
+{
+    switch ((enum envelope_kind)tell->kind) {
+    case TELL_JOINED:
+        tell_joined(feeds, tell);
+        break;
+    case TELL_LEFT:
+        left(feeds, tell->feed);
+        break;
+    case TELL_FILTERED:
+        tell_filtered(feeds, tell);
+        break;
+    case TELL_FOLLOW:
+        tell_follow(feeds, tell);
+        break;
+    case TELL_HISTORY:
+        tell_history(feeds, tell);
+        break;
+    case TELL_TAIL:
+        tell_tail(feeds, tell);
+        break;
+    default:
+        UNREACHABLE();
+    }
+}

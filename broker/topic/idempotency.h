@@ -1,0 +1,44 @@
+/*
+ * idempotency: which publishes have been answered already.
+ *
+ * A window by time and by count over (topic, key): a publish that repeats a key within it is not appended again but
+ * gets the first answer. A key is remembered as a 128-bit hash, so that a record has a fixed size.
+ *
+ * Bound: `keys_max` records; policy: the oldest is forgotten. Thread: the owner's.
+ */
+#ifndef SHOAL_TOPIC_IDEMPOTENCY_H
+#define SHOAL_TOPIC_IDEMPOTENCY_H
+
+#include "base/index.h"
+#include "protocol/span.h"
+
+struct idempotency {
+    struct slab records;
+    struct index index;
+    uint32_t oldest;
+    uint32_t newest;
+    uint32_t keys_max;
+    int64_t age_max_ms;
+};
+
+/* What was answered. */
+struct idempotency_answer {
+    uint64_t epoch;
+    uint64_t offset;
+};
+
+bool idempotency_init(struct idempotency *window, uint32_t keys_max, uint32_t age_max_s);
+void idempotency_destroy(struct idempotency *window);
+
+/* Whether this key was answered within the window, and how. */
+bool idempotency_find(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,
+                      struct idempotency_answer *answer);
+
+/* Remembers an answer. Without memory it is not remembered, and false is returned. */
+bool idempotency_add(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,
+                     struct idempotency_answer answer);
+
+/* Forgets what is too old. */
+void idempotency_sweep(struct idempotency *window, int64_t now_ms);
+
+#endif

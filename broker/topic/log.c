@@ -1,0 +1,190 @@
+/* log: see log.h. */
+#include "topic/log.h"
+
+#include "base/check.h"
+#include "base/limits.h"
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The chunk that follows `last` is four times its size, up to the largest; one message alone may need more. */
+static struct chunk *chunk_for(const struct log *log, const struct log_limits *limits, uint8_t lanes, uint32_t needed)
+{
+    const struct chunk *last = log->newest;
+    uint32_t room = CHUNK_BYTES_MIN;
+    uint32_t messages = CHUNK_MESSAGES_MIN;
+    if (last) {
+        messages = min_u32(last->messages_max * 4, CHUNK_MESSAGES_MAX);
+        room = min_u32(messages / CHUNK_MESSAGES_MIN * CHUNK_BYTES_MIN, limits->chunk_bytes_max);
+    }
+    if (needed > room) {
+        room = needed;
+    }
+    return chunk_create(log->tail + 1, log->bytes, messages, room, lanes);
+}
+
+static void chunk_becomes_newest(struct log *log, struct chunk *chunk)
+{
+    if (log->newest) {
+        chunk_seal(log->newest, chunk);
+    } else {
+        log->oldest = chunk;
+    }
+    log->newest = chunk;
+}
+
+/* An open chunk lacks a lane that is wanted now, or has one that nobody wants any more: the next one is right again. */
+static bool open_chunk_serves(const struct log *log, uint8_t lanes)
+{
+    if (!log->newest) {
+        return false;
+    }
+    for (int i = 0; i < LANE_COUNT; i++) {
+        if ((lanes & LANE_BIT(i)) && !chunk_lane(log->newest, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void appended(struct log *log, uint64_t measure_before)
+{
+    log->tail++;
+    log->bytes += log->newest->measure - measure_before;
+}
+
+bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
+                struct message *message)
+{
+    message->offset = log->tail + 1;
+    uint32_t needed = 0;
+    uint32_t before = log->newest ? log->newest->measure : 0;
+    if (!open_chunk_serves(log, lanes) || !chunk_append(log->newest, writer, message, &needed)) {
+        struct chunk *chunk = chunk_for(log, limits, lanes, needed);
+        while (chunk && !chunk_append(chunk, writer, message, &needed)) {
+            chunk_drop(chunk);
+            chunk = chunk_for(log, limits, lanes, needed);
+        }
+        if (!chunk) {
+            return false;
+        }
+        before = 0;
+        chunk_becomes_newest(log, chunk);
+    }
+    appended(log, before);
+    return true;
+}
+
+bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
+                     uint32_t index)
+{
+    uint32_t needed = 0;
+    uint32_t before = log->newest ? log->newest->measure : 0;
+    if (!open_chunk_serves(log, lanes) || !chunk_append_copy(log->newest, from, index, &needed)) {
+        struct chunk *chunk = chunk_for(log, limits, lanes, needed);
+        while (chunk && !chunk_append_copy(chunk, from, index, &needed)) {
+            chunk_drop(chunk);
+            chunk = chunk_for(log, limits, lanes, needed);
+        }
+        if (!chunk) {
+            return false;
+        }
+        before = 0;
+        chunk_becomes_newest(log, chunk);
+    }
+    appended(log, before);
+    return true;
+}
+
+static void oldest_drop(struct log *log)
+{
+    struct chunk *chunk = log->oldest;
+    struct chunk *next = chunk_next(chunk);
+    atomic_store_explicit(&chunk->retired, true, memory_order_release);
+    log->oldest = next ? chunk_share(next) : NULL;
+    if (!next) {
+        log->newest = NULL;
+    }
+    chunk_drop(chunk);
+}
+
+static bool oldest_is_history(const struct log *log, const struct log_limits *limits, int64_t now_ms)
+{
+    const struct chunk *chunk = log->oldest;
+    const struct chunk *next = chunk_next(chunk);
+    uint64_t in_later = next ? log->tail - next->base + 1 : 0;
+    if (in_later >= limits->history_messages || log->bytes - chunk->start_bytes > limits->history_bytes) {
+        return !next; /* the open chunk stays while messages come */
+    }
+    uint32_t last = chunk->count - 1;
+    return limits->history_age_ms == 0 || chunk_time_ms(chunk, last) + limits->history_age_ms >= now_ms;
+}
+
+void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms)
+{
+    while (log->oldest && !oldest_is_history(log, limits, now_ms)) {
+        oldest_drop(log);
+    }
+}
+
+void log_release(struct log *log)
+{
+    while (log->oldest) {
+        oldest_drop(log);
+    }
+}
+
+/* The first message of a chunk that is young enough; base + count: none. */
+static uint64_t first_young(const struct chunk *chunk, int64_t oldest_ms)
+{
+    uint32_t low = 0, high = chunk->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (chunk_time_ms(chunk, middle) < oldest_ms) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return chunk->base + low;
+}
+
+uint64_t log_first(const struct log *log, const struct log_limits *limits, int64_t now_ms)
+{
+    if (!log->oldest || limits->history_messages == 0) {
+        return log->tail + 1;
+    }
+    uint64_t first = log->oldest->base;
+    if (log->tail - first + 1 > limits->history_messages) {
+        first = log->tail - limits->history_messages + 1;
+    }
+    if (limits->history_age_ms) {
+        uint64_t young = first_young(log->oldest, now_ms - limits->history_age_ms);
+        first = young > first ? young : first;
+    }
+    return first;
+}
+
+struct chunk *log_find(const struct log *log, uint64_t offset)
+{
+    struct chunk *chunk = log->oldest;
+    if (!chunk || offset < chunk->base || offset > log->tail) {
+        return NULL;
+    }
+    for (struct chunk *next = chunk_next(chunk); next && next->base <= offset; next = chunk_next(chunk)) {
+        chunk = next;
+    }
+    return chunk;
+}
+
+bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct chunk_topic topic)
+{
+    for (int i = 0; log->newest && i < LANE_COUNT; i++) {
+        if ((lanes & LANE_BIT(i)) && !chunk_lane_make(log->newest, i, log->newest->count, writer, topic)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,54 @@
+/*
+ * log: the messages of one topic (or of one filter), in order, as a chain of chunks.
+ *
+ *      oldest ─▶ [chunk] ─▶ [chunk] ─▶ [chunk ··] ◀─ newest          offsets count from 1; tail is the last one given
+ *
+ * Who is behind holds references of its own on the chunks that it reads. So the log itself keeps only what history asks
+ * for, and a log without history keeps no more than its open chunk, and not even that when it has fallen silent.
+ *
+ * Thread: the owner's.
+ */
+#ifndef SHOAL_TOPIC_LOG_H
+#define SHOAL_TOPIC_LOG_H
+
+#include "topic/chunk.h"
+
+/* What history a log keeps, and how large its chunks grow. */
+struct log_limits {
+    uint32_t history_messages; /* 0: none */
+    uint64_t history_bytes;
+    int64_t history_age_ms; /* 0: however old */
+    uint32_t chunk_bytes_max;
+};
+
+struct log {
+    struct chunk *oldest; /* reference; NULL: nothing is kept */
+    struct chunk *newest; /* held through oldest */
+    uint64_t tail;        /* offset of the last message ever appended, 0: none */
+    uint64_t bytes;       /* of all messages ever appended, in the measuring lane */
+};
+
+/* Gives message->offset, and appends. False: no memory, nothing changed. */
+bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
+                struct message *message);
+
+/* Appends a copy of message `index` of a chunk of another log, which must have all these lanes. As log_append(). */
+bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
+                     uint32_t index);
+
+/* Lets go of what is no longer history. */
+void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms);
+
+/* Lets go of all chunks; the offsets go on. */
+void log_release(struct log *log);
+
+/* The first offset that history still has; tail + 1: none. */
+uint64_t log_first(const struct log *log, const struct log_limits *limits, int64_t now_ms);
+
+/* The chunk with this offset, NULL: not kept. Borrows. */
+struct chunk *log_find(const struct log *log, uint64_t offset);
+
+/* Makes sure that the open chunk has these lanes. False: no memory. */
+bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct chunk_topic topic);
+
+#endif

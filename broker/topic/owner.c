@@ -1,0 +1,503 @@
+/*
+ * owner: the table of topics, publishing, and telling the followers. See owner.h for the model.
+ */
+#include "topic/owner.h"
+
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "protocol/topic.h"
+
+/* Answers to one ask at most: a tail, the answer, and one to spare. */
+#define TELLS_PER_ASK 3u
+
+bool owner_init(struct owner *owner, uint32_t shard, uint32_t shard_count, struct mesh *mesh,
+                const struct config *config, struct stats *stats, struct lane_writer *writer, uint64_t seed)
+{
+    *owner = (struct owner){
+        .shard = shard,
+        .shard_count = shard_count,
+        .mesh = mesh,
+        .config = config,
+        .stats = stats,
+        .writer = writer,
+        .epoch_seed = seed,
+    };
+    slab_init(&owner->topics, sizeof(struct topic), config->limits.topics);
+    slab_init(&owner->followers, sizeof(struct follower), UINT32_MAX - SLAB_SEGMENT_RECORDS);
+    owner->filters = filters_create(config->limits.topics, seed);
+    return index_init(&owner->index, &owner->topics) && owner->filters &&
+           idempotency_init(&owner->idempotency, config->publish.idempotency_keys, config->publish.idempotency_s);
+}
+
+static void tickets_free(struct ticket *ticket)
+{
+    while (ticket) {
+        struct ticket *next = ticket->next;
+        chunk_drop(ticket->chunk);
+        free(ticket);
+        ticket = next;
+    }
+}
+
+static void topic_free(struct owner *owner, uint32_t number)
+{
+    struct topic *topic = topic_at(owner, number);
+    for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
+        chunk_drop(follower_at(owner, n)->untold);
+    }
+    tickets_free(topic->held_first);
+    log_release(&topic->log);
+    name_drop(topic->name);
+}
+
+void owner_destroy(struct owner *owner)
+{
+    for (uint32_t n = 1; n < slab_end(&owner->topics); n++) {
+        if (slab_mapped(&owner->topics, n) && topic_at(owner, n)->name) {
+            topic_free(owner, n);
+        }
+    }
+    tickets_free(owner->answers_first);
+    idempotency_destroy(&owner->idempotency);
+    if (owner->filters) {
+        filters_destroy(owner->filters);
+    }
+    vector_free(&owner->matches);
+    index_destroy(&owner->index);
+    slab_destroy(&owner->followers);
+    slab_destroy(&owner->topics);
+}
+
+void owner_set_time(struct owner *owner, int64_t wall_ms, int64_t monotonic_us)
+{
+    owner->now_ms = wall_ms;
+    owner->now_s = (uint32_t)(monotonic_us / 1000000);
+}
+
+struct log_limits log_limits_of(const struct namespace_config *namespace)
+{
+    uint64_t span = namespace->backlog_bytes;
+    if (namespace->history_messages && namespace->history_bytes < span) {
+        span = namespace->history_bytes;
+    }
+    uint64_t chunk = span / 8;
+    if (chunk < CHUNK_BYTES_MIN) {
+        chunk = CHUNK_BYTES_MIN;
+    }
+    return (struct log_limits){
+        .history_messages = namespace->history_messages,
+        .history_bytes = namespace->history_bytes,
+        .history_age_ms = (int64_t) namespace->history_age_s * 1000,
+        .chunk_bytes_max = chunk > CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : (uint32_t)chunk,
+    };
+}
+
+/* --- the table --- */
+
+static uint32_t topic_find(struct owner *owner, uint64_t hash, struct span text)
+{
+    for (uint32_t n = index_first(&owner->index, hash); n; n = index_next(&owner->index, n)) {
+        if (span_equal(name_span(topic_at(owner, n)->name), text)) {
+            return n;
+        }
+    }
+    return 0;
+}
+
+/* Epochs differ between runs (the seed), and between the lives of a topic that was forgotten (the count). */
+static uint64_t epoch_next(struct owner *owner)
+{
+    owner->epoch_seed++;
+    uint64_t epoch = XXH3_64bits(&owner->epoch_seed, sizeof owner->epoch_seed);
+    return epoch ? epoch : 1;
+}
+
+static uint16_t namespace_index(const struct config *config, struct span topic)
+{
+    return (uint16_t)(config_namespace_of(config, topic) - config->namespaces);
+}
+
+uint32_t owner_topic(struct owner *owner, uint64_t hash, struct name *name, struct span text)
+{
+    uint32_t number = topic_find(owner, hash, text);
+    if (number) {
+        return number;
+    }
+    struct name *own = name ? name_share(name) : name_create(text);
+    number = own ? slab_take(&owner->topics) : 0;
+    if (!number) {
+        if (own) {
+            name_drop(own);
+        }
+        return 0;
+    }
+    *topic_at(owner, number) = (struct topic){
+        .link.hash = hash,
+        .name = own,
+        .epoch = epoch_next(owner),
+        .namespace = namespace_index(owner->config, text),
+        .lanes = LANE_BIT(LANE_RAW),
+        .used_s = owner->now_s,
+    };
+    index_insert(&owner->index, number);
+    STATS_SET(owner->stats, topics, owner->topics.used);
+    return number;
+}
+
+static void topic_forget(struct owner *owner, uint32_t number)
+{
+    topic_free(owner, number);
+    topic_at(owner, number)->name = NULL;
+    index_remove(&owner->index, number);
+    slab_give(&owner->topics, number);
+    STATS_ADD(owner->stats, topics_forgotten, 1);
+    STATS_SET(owner->stats, topics, owner->topics.used);
+}
+
+void owner_mark_dirty(struct owner *owner, uint32_t number)
+{
+    struct topic *topic = topic_at(owner, number);
+    if (topic->dirty) {
+        return;
+    }
+    topic->dirty = true;
+    topic->dirty_next = 0;
+    if (owner->dirty_last) {
+        topic_at(owner, owner->dirty_last)->dirty_next = number;
+    } else {
+        owner->dirty_first = number;
+    }
+    owner->dirty_last = number;
+}
+
+/* --- publishing --- */
+
+static bool ticket_tell(struct owner *owner, struct ticket *ticket)
+{
+    struct envelope tell = {.kind = TELL_PUBLISHED, .ticket = ticket};
+    return mesh_tell(owner->mesh, owner->shard, ticket->shard, &tell);
+}
+
+void owner_answer(struct owner *owner, struct ticket *ticket, enum reply_error status)
+{
+    ticket->status = (uint8_t)status;
+    ticket->next = NULL;
+    if (!owner->answers_first && ticket_tell(owner, ticket)) {
+        return;
+    }
+    if (owner->answers_first) {
+        owner->answers_last->next = ticket;
+    } else {
+        owner->answers_first = ticket;
+    }
+    owner->answers_last = ticket;
+}
+
+static void answers_flush(struct owner *owner)
+{
+    while (owner->answers_first) {
+        struct ticket *next = owner->answers_first->next; /* the ticket is not ours once it is told */
+        if (!ticket_tell(owner, owner->answers_first)) {
+            return;
+        }
+        owner->answers_first = next;
+    }
+    owner->answers_last = NULL;
+}
+
+static void ticket_hold(struct owner *owner, struct topic *topic, struct ticket *ticket)
+{
+    ticket->status = REPLY_OK;
+    ticket->next = NULL;
+    if (topic->held_first) {
+        topic->held_last->next = ticket;
+    } else {
+        topic->held_first = ticket;
+    }
+    topic->held_last = ticket;
+    STATS_ADD(owner->stats, publishes_held, 1);
+}
+
+static void reports_ask(struct owner *owner, struct topic *topic)
+{
+    topic->barrier_bytes = topic->log.bytes;
+    topic->barrier_offset = topic->log.tail;
+    for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
+        struct follower *follower = follower_at(owner, n);
+        if (follower->state == FOLLOWER_ACTIVE) {
+            follower->reporting = true;
+            follower->report_unasked = true;
+            topic->reports_awaited++;
+        }
+    }
+}
+
+void owner_report_arrived(struct owner *owner, struct topic *topic, struct follower *follower)
+{
+    if (!follower->reporting) {
+        return;
+    }
+    follower->reporting = false;
+    follower->report_unasked = false;
+    if (--topic->reports_awaited > 0) {
+        return;
+    }
+    struct ticket *ticket = topic->held_first;
+    topic->held_first = NULL;
+    topic->held_last = NULL;
+    while (ticket) {
+        struct ticket *next = ticket->next;
+        owner_answer(owner, ticket, REPLY_OK);
+        ticket = next;
+    }
+}
+
+/* Whether the fan-out of this topic is so far behind that its publishers have to wait. Asks for reports in time. */
+static bool fan_out_is_behind(struct owner *owner, struct topic *topic)
+{
+    uint64_t step = topic_namespace(owner, topic)->backlog_bytes / 4;
+    if (topic->log.bytes - topic->barrier_bytes < step) {
+        return false;
+    }
+    if (topic->reports_awaited == 0) {
+        reports_ask(owner, topic);
+        return false;
+    }
+    return true;
+}
+
+/* Every follower that was up to date begins to lag at this message's chunk. */
+static void followers_lag(struct owner *owner, struct topic *topic)
+{
+    for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
+        struct follower *follower = follower_at(owner, n);
+        if (!follower->untold) {
+            follower->untold = chunk_share(topic->log.newest);
+        }
+    }
+}
+
+static enum reply_error topic_append(struct owner *owner, uint32_t number, const struct ticket *ticket)
+{
+    struct topic *topic = topic_at(owner, number);
+    const struct namespace_config *namespace = topic_namespace(owner, topic);
+    struct log_limits limits = log_limits_of(namespace);
+    topic->used_s = owner->now_s;
+    if (!topic->followers && limits.history_messages == 0) {
+        log_release(&topic->log); /* nobody will ever read it: only the offset is given */
+        topic->log.tail++;
+        return REPLY_OK;
+    }
+    struct message message = {
+        .topic = name_span(topic->name),
+        .payload = ticket_payload(ticket),
+        .kind = ticket->kind,
+        .epoch = topic->epoch,
+        .time_ms = owner->now_ms,
+    };
+    if (!log_append(&topic->log, &limits, topic->lanes, owner->writer, &message)) {
+        STATS_ADD(owner->stats, memory_refusals, 1);
+        return REPLY_BUSY;
+    }
+    if (topic->followers) {
+        followers_lag(owner, topic);
+        owner_mark_dirty(owner, number);
+    }
+    log_trim(&topic->log, &limits, owner->now_ms);
+    return REPLY_OK;
+}
+
+static bool answer_repeated(struct owner *owner, struct ticket *ticket)
+{
+    struct idempotency_answer answer;
+    if (!ticket->key_size ||
+        !idempotency_find(&owner->idempotency, ticket->hash, ticket_key(ticket), owner->now_ms, &answer)) {
+        return false;
+    }
+    ticket->epoch = answer.epoch;
+    ticket->offset = answer.offset;
+    STATS_ADD(owner->stats, publishes_repeated, 1);
+    owner_answer(owner, ticket, REPLY_OK);
+    return true;
+}
+
+static void publish_refuse(struct owner *owner, struct ticket *ticket, enum reply_error error)
+{
+    STATS_ADD(owner->stats, publishes_refused, 1);
+    owner_answer(owner, ticket, error);
+}
+
+static void owner_publish(struct owner *owner, struct ticket *ticket)
+{
+    if (answer_repeated(owner, ticket)) {
+        return;
+    }
+    uint32_t number = owner_topic(owner, ticket->hash, NULL, ticket_topic(ticket));
+    if (!number) {
+        publish_refuse(owner, ticket, REPLY_TOPICS_LIMIT);
+        return;
+    }
+    owner_match_filters(owner, number);
+    struct topic *topic = topic_at(owner, number);
+    enum reply_error error = topic_append(owner, number, ticket);
+    if (error) {
+        publish_refuse(owner, ticket, error);
+        return;
+    }
+    ticket->epoch = topic->epoch;
+    ticket->offset = topic->log.tail;
+    STATS_ADD(owner->stats, publishes, 1);
+    STATS_ADD(owner->stats, publish_bytes, ticket->payload_size);
+    if (ticket->key_size) {
+        idempotency_add(&owner->idempotency, ticket->hash, ticket_key(ticket), owner->now_ms,
+                        (struct idempotency_answer){ticket->epoch, ticket->offset});
+    }
+    if (fan_out_is_behind(owner, topic)) {
+        ticket_hold(owner, topic, ticket);
+    } else {
+        owner_answer(owner, ticket, REPLY_OK);
+    }
+}
+
+/* --- asks --- */
+
+bool owner_ask(struct owner *owner, const struct envelope *ask)
+{
+    if (mesh_tell_room(owner->mesh, owner->shard, ask->from) < TELLS_PER_ASK) {
+        return false;
+    }
+    switch ((enum envelope_kind)ask->kind) {
+    case ASK_PUBLISH:
+        owner_publish(owner, ask->ticket);
+        break;
+    case ASK_JOIN:
+        owner_join(owner, ask);
+        break;
+    case ASK_LEAVE:
+        owner_leave(owner, ask);
+        break;
+    case ASK_FOLLOWED:
+        owner_followed(owner, ask);
+        break;
+    case ASK_HISTORY:
+        owner_history(owner, ask);
+        break;
+    case ASK_READ:
+        owner_read(owner, ask);
+        break;
+    case ASK_FILTER:
+        owner_filter(owner, ask);
+        break;
+    case ASK_WALKED:
+        owner_walked(owner, ask);
+        break;
+    default:
+        UNREACHABLE();
+    }
+    return true;
+}
+
+/* --- telling --- */
+
+bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *follower)
+{
+    if (!follower->untold && !follower->report_unasked) {
+        return true;
+    }
+    struct envelope tell = {
+        .kind = TELL_TAIL,
+        .feed = follower->feed,
+        .chunk = follower->untold,
+        .offset = topic->log.tail,
+        .bytes = topic->log.bytes,
+        .flags = follower->report_unasked ? TELL_TAIL_REPORT : 0,
+    };
+    if (!mesh_tell(owner->mesh, owner->shard, follower->shard, &tell)) {
+        return false;
+    }
+    follower->untold = NULL; /* its reference went with the tell */
+    follower->told = topic->log.tail;
+    follower->report_unasked = false;
+    return true;
+}
+
+static bool announce(struct owner *owner, uint32_t number, struct follower *follower)
+{
+    struct topic *topic = topic_at(owner, number);
+    struct envelope tell = {
+        .kind = TELL_FOLLOW,
+        .topic = number,
+        .hash = topic->link.hash,
+        .name = name_share(topic->name),
+        .epoch = topic->epoch,
+        .offset = follower->told,
+    };
+    if (!mesh_tell(owner->mesh, owner->shard, follower->shard, &tell)) {
+        name_drop(topic->name);
+        return false;
+    }
+    follower->state = FOLLOWER_ANNOUNCED;
+    return true;
+}
+
+/* True: all followers know what they can know now. */
+static bool topic_advance(struct owner *owner, uint32_t number)
+{
+    struct topic *topic = topic_at(owner, number);
+    bool done = true;
+    for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
+        struct follower *follower = follower_at(owner, n);
+        if (follower->state == FOLLOWER_UNANNOUNCED) {
+            done &= announce(owner, number, follower);
+        } else if (follower->state == FOLLOWER_ACTIVE) {
+            done &= owner_tell_tail(owner, topic, follower);
+        }
+    }
+    return done;
+}
+
+void owner_advance(struct owner *owner)
+{
+    answers_flush(owner);
+    uint32_t number = owner->dirty_first;
+    owner->dirty_first = 0;
+    owner->dirty_last = 0;
+    while (number) {
+        struct topic *topic = topic_at(owner, number);
+        uint32_t next = topic->dirty_next;
+        topic->dirty = false;
+        if (!topic_advance(owner, number)) {
+            owner_mark_dirty(owner, number);
+        }
+        number = next;
+    }
+}
+
+/* --- sweeping --- */
+
+static void topic_sweep(struct owner *owner, uint32_t number)
+{
+    struct topic *topic = topic_at(owner, number);
+    struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
+    log_trim(&topic->log, &limits, owner->now_ms);
+    if (limits.history_messages == 0 && topic->used_s != owner->now_s) {
+        log_release(&topic->log);
+    }
+    if (!topic->followers && !topic->log.oldest && !topic->dirty && !topic->held_first &&
+        owner->now_s - topic->used_s > owner->config->topics.idle_s) {
+        topic_forget(owner, number);
+    }
+}
+
+void owner_sweep(struct owner *owner, uint32_t topics)
+{
+    idempotency_sweep(&owner->idempotency, owner->now_ms);
+    uint32_t end = slab_end(&owner->topics);
+    for (uint32_t i = 0; i < topics && end > 0; i++) {
+        owner->sweep_at = owner->sweep_at + 1 < end ? owner->sweep_at + 1 : 1;
+        if (slab_mapped(&owner->topics, owner->sweep_at) && topic_at(owner, owner->sweep_at)->name) {
+            topic_sweep(owner, owner->sweep_at);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+/*
+ * owner: the topics that this shard owns.
+ *
+ *   ASK_PUBLISH ─▶ topic: give it its offset, append to the log ─▶ dirty ─▶ owner_advance(): TELL_TAIL to each follower
+ *
+ *   topic ─▶ followers: one record a shard that wants this topic, for its subscribers (ASK_JOIN) or for filters that
+ *            match it (ASK_FILTER). Each knows how far it was told.
+ *
+ * A follower's life at the owner:
+ *
+ *      a filter matches ──▶ UNANNOUNCED ── TELL_FOLLOW ──▶ ANNOUNCED ── ASK_FOLLOWED ──▶ ACTIVE ── ASK_LEAVE ──▶ gone
+ *      ASK_JOIN ───────────────────────────────────────────────────────────────────────▶ ACTIVE
+ *
+ * Tells wait for room without harm: a follower that could not be told holds a reference on the first chunk that it has
+ * not seen, and the topic stays dirty. However many messages have come by then, it is one tell.
+ *
+ * Back-pressure. A publisher may be faster than the fan-out. Each time `backlog_bytes / 4` were appended, the owner
+ * asks the followers to report when their subscribers that keep up have been sent all of it; when
+ * as much again comes before they have, the answers to publishers (the tickets) are held until then, and a publisher
+ * with too much unanswered is not read (conn/execute).
+ *
+ * Thread: the shard's. Files: owner.c (table, publish, advance), owner_follow.c (followers, filters), owner_history.c.
+ */
+#ifndef SHOAL_TOPIC_OWNER_H
+#define SHOAL_TOPIC_OWNER_H
+
+#include "base/index.h"
+#include "base/stats.h"
+#include "base/vector.h"
+#include "config/config.h"
+#include "mesh/mesh.h"
+#include "topic/filters.h"
+#include "topic/idempotency.h"
+#include "topic/log.h"
+#include "topic/name.h"
+#include "topic/ticket.h"
+
+enum follower_state {
+    FOLLOWER_UNANNOUNCED, /* a filter of that shard matches; TELL_FOLLOW is to be sent */
+    FOLLOWER_ANNOUNCED,   /* TELL_FOLLOW is sent; feed is not known yet */
+    FOLLOWER_ACTIVE,      /* feed is known: can be told */
+};
+
+struct follower {
+    uint32_t next; /* of the same topic */
+    uint32_t feed;
+    uint8_t shard;
+    uint8_t lanes;        /* for its subscribers of the topic */
+    uint8_t filter_lanes; /* for its subscribers of filters that match */
+    uint8_t state;        /* enum follower_state */
+    bool reporting;       /* an ASK_WALKED is awaited */
+    bool report_unasked;  /* and it was not told so yet */
+    uint64_t told;        /* offset */
+    struct chunk *untold; /* reference on the chunk with message told + 1; NULL: all is told */
+};
+
+struct topic {
+    struct index_link link;
+    uint32_t followers;
+    struct name *name;
+    uint64_t epoch;
+    struct log log;
+    uint64_t filters_version;  /* as of which the followers by filter are right; 0: never */
+    struct ticket *held_first; /* answers that wait for slow fan-out */
+    struct ticket *held_last;
+    uint64_t barrier_offset; /* what the reports that are awaited must reach */
+    uint64_t barrier_bytes;  /* log.bytes when they were asked for */
+    uint32_t reports_awaited;
+    uint32_t used_s; /* when it was last published to or followed, shard's seconds */
+    uint32_t dirty_next;
+    uint16_t namespace; /* index into config->namespaces */
+    uint8_t lanes;      /* LANE_RAW and what the followers want */
+    bool dirty;
+};
+
+struct owner {
+    uint32_t shard;
+    uint32_t shard_count;
+    struct mesh *mesh;
+    const struct config *config; /* the running one; replaced when reloaded */
+    struct stats *stats;
+    struct lane_writer *writer;
+    struct slab topics;
+    struct index index;
+    struct slab followers;
+    struct filters *filters; /* of all shards: value = shard << 8 | lanes */
+    struct vector matches;   /* scratch */
+    struct idempotency idempotency;
+    uint32_t dirty_first; /* topics with followers to be told */
+    uint32_t dirty_last;
+    struct ticket *answers_first; /* answers that found no room in their ring */
+    struct ticket *answers_last;
+    uint32_t sweep_at;
+    int64_t now_ms; /* wall clock of this turn */
+    uint32_t now_s; /* shard's seconds of this turn */
+    uint64_t epoch_seed;
+};
+
+/* False: no memory; owner_destroy() is allowed all the same. */
+bool owner_init(struct owner *owner, uint32_t shard, uint32_t shard_count, struct mesh *mesh,
+                const struct config *config, struct stats *stats, struct lane_writer *writer, uint64_t seed);
+void owner_destroy(struct owner *owner);
+
+/* Time of this turn. */
+void owner_set_time(struct owner *owner, int64_t wall_ms, int64_t monotonic_us);
+
+/* Works one ask, taking what it points at. False: no room to answer yet, leave it in the ring. */
+bool owner_ask(struct owner *owner, const struct envelope *ask);
+
+/* Tells the followers of dirty topics where the tails are now. What finds no room stays dirty. */
+void owner_advance(struct owner *owner);
+
+/* Looks at some topics: lets go of old history, silent chunks and unused topics. */
+void owner_sweep(struct owner *owner, uint32_t topics);
+
+/* Whether owner_advance() has something left to tell. */
+static inline bool owner_is_dirty(const struct owner *owner)
+{
+    return owner->dirty_first != 0 || owner->answers_first;
+}
+
+/* --- between the owner's files --- */
+
+static inline struct topic *topic_at(struct owner *owner, uint32_t number)
+{
+    return slab_at(&owner->topics, number);
+}
+
+static inline struct follower *follower_at(struct owner *owner, uint32_t number)
+{
+    return slab_at(&owner->followers, number);
+}
+
+static inline const struct namespace_config *topic_namespace(struct owner *owner, const struct topic *topic)
+{
+    return &owner->config->namespaces[topic->namespace];
+}
+
+/* The limits that a namespace gives its logs. */
+struct log_limits log_limits_of(const struct namespace_config *namespace);
+
+/* The topic of this name, made if need be. 0: limits.topics, or no memory. */
+uint32_t owner_topic(struct owner *owner, uint64_t hash, struct name *name, struct span text);
+
+void owner_mark_dirty(struct owner *owner, uint32_t number);
+
+/* Tells one follower what it has not been told. False: no room. */
+bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *follower);
+
+/* Sends a ticket back, or queues it until there is room. Takes the ticket. */
+void owner_answer(struct owner *owner, struct ticket *ticket, enum reply_error status);
+
+/* No report is awaited from this follower any more; answers what was held when it was the last. */
+void owner_report_arrived(struct owner *owner, struct topic *topic, struct follower *follower);
+
+/* Brings the followers by filter up to date with the filters. */
+void owner_match_filters(struct owner *owner, uint32_t number);
+
+void owner_join(struct owner *owner, const struct envelope *ask);
+void owner_leave(struct owner *owner, const struct envelope *ask);
+void owner_followed(struct owner *owner, const struct envelope *ask);
+void owner_filter(struct owner *owner, const struct envelope *ask);
+void owner_walked(struct owner *owner, const struct envelope *ask);
+void owner_history(struct owner *owner, const struct envelope *ask);
+void owner_read(struct owner *owner, const struct envelope *ask);
+
+#endif
