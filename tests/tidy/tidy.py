@@ -68,6 +68,7 @@ class Source:
 
     def __init__(self, root, path):
         self.path = path
+        self.folder = (root / path).parent
         self.text = (root / path).read_text(encoding="utf-8")
         self.lines = self.text.split("\n")
         self.is_c = path.endswith((".c", ".h"))
@@ -207,6 +208,16 @@ def function_lines(source, _folders):
 def banned_calls(source, _folders):
     for number, name in source.calls(BANNED_CALLS):
         yield number, f"{name}(): {BANNED_CALLS[name]}"
+
+
+@rule
+def links(source, _folders):
+    if not source.path.endswith(".md"):
+        return
+    for number, line in enumerate(source.lines, 1):
+        for target in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", line):
+            if not (source.folder / target).exists():
+                yield number, f"there is no {target}"
 
 
 @rule

@@ -55,6 +55,9 @@ class Rules(unittest.TestCase):
         self.check("banned-calls", "    strcpy(a, b);\n", "    /* strcpy(a, b) */ my_strcpy(a); f(\"rand()\");\n")
         self.check("banned-calls", "    x = rand();\n", "    x = dialect->rand();\n")
 
+    def test_links(self):
+        self.check("links", "see [it](gone.md)\n", "see [it](page.md#part), [there](https://a.example/b)\n", path="page.md")
+
     def test_header_guard(self):
         guard = "#ifndef SHOAL_BASE_{0}_H\n#define SHOAL_BASE_{0}_H\n#endif\n"
         self.check("header-guard", "int x;\n", guard.format("THING"), path="broker/base/thing.h")
