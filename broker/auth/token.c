@@ -312,6 +312,20 @@ static enum token_result claims_read(const json_t *claims, const struct keys *ke
 
 /* --- the token --- */
 
+/* The algorithms that there are, and no others. Names are case-sensitive (RFC 7515, section 4.1.1). */
+static const struct key *key_named(const struct keys *keys, const char *name, jwt_alg_t *algorithm)
+{
+    if (name && strcmp(name, "HS256") == 0) {
+        *algorithm = JWT_ALG_HS256;
+        return &keys->hs256;
+    }
+    if (name && strcmp(name, "RS256") == 0) {
+        *algorithm = JWT_ALG_RS256;
+        return &keys->rs256;
+    }
+    return NULL;
+}
+
 /* The key that a token's header asks for. TOKEN_OK: *key is set. */
 static enum token_result key_choose(const struct keys *keys, const char *token, const struct key **key,
                                     jwt_alg_t *algorithm)
@@ -320,13 +334,12 @@ static enum token_result key_choose(const struct keys *keys, const char *token, 
     int result = jwt_decode(&header, token, NULL, 0);
     if (result)
         return result == ENOMEM ? TOKEN_SHORTAGE : TOKEN_MALFORMED;
-    *algorithm = jwt_get_alg(header);
     char *critical = jwt_get_headers_json(header, "crit"); /* extensions that must be understood: we know none */
+    *key = key_named(keys, jwt_get_header(header, "alg"), algorithm); /* jwt_get_alg() is `none` without a key */
     jwt_free(header);
     free(critical);
     if (critical)
         return TOKEN_MALFORMED;
-    *key = *algorithm == JWT_ALG_HS256 ? &keys->hs256 : *algorithm == JWT_ALG_RS256 ? &keys->rs256 : NULL;
     return *key && (*key)->size ? TOKEN_OK : TOKEN_ALGORITHM;
 }
 
@@ -334,7 +347,7 @@ static enum token_result key_choose(const struct keys *keys, const char *token, 
 static enum token_result signature_check(const struct keys *keys, const char *token, json_t **claims)
 {
     const struct key *key = NULL;
-    jwt_alg_t algorithm;
+    jwt_alg_t algorithm = JWT_ALG_NONE;
     enum token_result chosen = key_choose(keys, token, &key, &algorithm);
     if (chosen != TOKEN_OK)
         return chosen;
@@ -342,11 +355,14 @@ static enum token_result signature_check(const struct keys *keys, const char *to
     int result = jwt_decode(&jwt, token, key->bytes, key->size);
     if (result)
         return result == ENOMEM ? TOKEN_SHORTAGE : TOKEN_SIGNATURE;
-    char *text = jwt_get_alg(jwt) == algorithm ? jwt_get_grants_json(jwt, NULL) : NULL;
+    bool same = jwt_get_alg(jwt) == algorithm; /* what was verified is what was chosen */
+    char *text = same ? jwt_get_grants_json(jwt, NULL) : NULL;
     jwt_free(jwt);
+    if (!same)
+        return TOKEN_ALGORITHM;
     *claims = text ? json_loads(text, 0, NULL) : NULL;
     free(text);
-    return *claims ? TOKEN_OK : TOKEN_SHORTAGE;
+    return *claims ? TOKEN_OK : TOKEN_MALFORMED;
 }
 
 static enum token_result verify(const struct keys *keys, const char *token, uint64_t now_s,
@@ -354,6 +370,8 @@ static enum token_result verify(const struct keys *keys, const char *token, uint
 {
     json_t *claims = NULL;
     enum token_result result = signature_check(keys, token, &claims);
+    if (result == TOKEN_OK && !json_is_object(claims))
+        result = TOKEN_MALFORMED;
     if (result == TOKEN_OK)
         result = claims_read(claims, keys, now_s, out);
     json_decref(claims);
