@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): names of members can't stand in parentheses */
 #define KEY(s, n, k, std, lo, hi, f, text)                                                                             \
     {                                                                                                                  \
         .section = #s, .name = #n, .kind = (k), .flags = (f), .offset = offsetof(struct config, s.n),                  \
@@ -24,6 +25,7 @@
         .section = "", .name = #n, .kind = (k), .flags = (f), .offset = offsetof(struct namespace_config, n),          \
         .size = sizeof(((struct namespace_config *)0)->n), .standard = (std), .min = (lo), .max = (hi), .help = (text) \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #define KIB          1024ull
 #define MIB          (1024 * KIB)
