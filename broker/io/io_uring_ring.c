@@ -193,6 +193,7 @@ static void ring_close(struct uring_room *room)
     struct io_uring_sync_cancel_reg all = {
         .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL, .fd = -1, .timeout = {.tv_sec = 1}};
     (void)io_uring_register_sync_cancel(&room->ring, &all);
+    (void)io_uring_get_events(&room->ring); /* the cancelled ones let go of their sockets only now */
     (void)io_uring_unregister_files(&room->ring);
     io_uring_queue_exit(&room->ring);
 }

@@ -817,7 +817,7 @@ static void closes_with_all_open(void **state)
         if (i % 4 == 0)
             io_want_writable(world->io, slot);
         if (i % 5 == 0)
-            io_close(world->io, slot);
+            close_seat(world, slot);
     }
     world->close(world);
     for (int i = 0; i < 20; i++)
