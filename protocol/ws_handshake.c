@@ -228,11 +228,11 @@ static bool offer_add(struct deflate_offer *offer, const struct parameter *param
     if (http_equal_nocase(parameter->name, "client_no_context_takeover"))
         return !has_value && once(&offer->client_no_context_takeover);
     if (http_equal_nocase(parameter->name, "server_max_window_bits")) {
-        offer->server_bits = window_bits(parameter->value);
+        offer->server_bits = has_value ? window_bits(parameter->value) : 0;
         return offer->server_bits != 0 && once(&offer->server_bits_given);
     }
     if (http_equal_nocase(parameter->name, "client_max_window_bits")) {
-        offer->client_bits = window_bits(parameter->value);
+        offer->client_bits = has_value ? window_bits(parameter->value) : 0;
         return (!has_value || offer->client_bits != 0) && once(&offer->client_bits_given);
     }
     return false;
