@@ -26,7 +26,9 @@
  * go on, if asked for.
  *
  * Closing is begin (io_close), join (all that the kernel still holds completes) and finish (IO_CLOSED, exactly once a slot).
- * Bytes that were sent before io_close() are delivered (FIN follows them); what the peer still sends is thrown away.
+ * Bytes that were sent before io_close() are delivered (FIN follows them), unless the peer has sent something that was
+ * not received: then TCP resets the connection, and what is still under way may be lost. Who must be sure of the last
+ * words calls io_shutdown_write(), receives until IO_ENDED, and closes then.
  *
  * Thread: the shard's own; io_wake() any thread.
  */
@@ -141,7 +143,10 @@ static inline void io_destroy(struct io *io)
     io->room->destroy(io);
 }
 
-/* Starts to accept from a listening, non-blocking socket. Takes the socket (closed by listen_stop and destroy). 0 or -errno. */
+/*
+ * Starts to accept from a listening, non-blocking socket (io/listen.h). Takes the socket (closed by listen_stop and
+ * destroy) unless it fails. 0, or -EBUSY: it listens already, or another -errno.
+ */
 static inline int io_listen(struct io *io, int socket)
 {
     return io->room->listen(io, socket);

@@ -753,7 +753,7 @@ static void churns(void **state)
     struct world *world = *state;
     static struct visitor visitors[200];
     begin(world,
-          (struct io_options){.slots_max = 300, .receive_buffers = 16, .receive_buffer_size = 1024, .batch = 64});
+          (struct io_options){.slots_max = SEATS, .receive_buffers = 16, .receive_buffer_size = 1024, .batch = 64});
     for (uint32_t i = 0; i < 200; i++)
         visitors[i].peer = -1;
     for (uint32_t step = 0; step < 20000; step++) {
