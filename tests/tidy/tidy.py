@@ -261,6 +261,25 @@ def pure_protocol(source, _folders):
         yield number, f"protocol/ works on the caller's bytes alone: {name}()"
 
 
+@rule
+def codes_in_protocol_page(source, _folders):
+    """Each row of the tables of errors and close codes is a row of docs/PROTOCOL.md, and says the same."""
+    if source.path == "protocol/command.h":
+        rows = re.finditer(r'^ +X\(\w+, "(\w+)", (true|false),', source.text, re.MULTILINE)
+        wanted = [(row, f"| `{row[1]}` | {'yes' if row[2] == 'true' else 'no'} |") for row in rows]
+    elif source.path == "protocol/close_code.h":
+        rows = re.finditer(r'^ +X\(\w+, (\d+), "(\w+)", (\w+),', source.text, re.MULTILINE)
+        wanted = [(row, f"| {row[1]} | `{row[2]}` | {row[3].lower()} |") for row in rows]
+    else:
+        return
+    page = (source.folder / "../docs/PROTOCOL.md").read_text(encoding="utf-8")
+    for row, text in wanted:
+        if f"\n{text}" not in page:
+            yield source.text.count("\n", 0, row.start()) + 1, f"docs/PROTOCOL.md has no row that begins with {text}"
+    if not wanted:
+        yield 1, "no table was found"
+
+
 # ---- headers compile alone ------------------------------------------------------------------------------------------
 
 

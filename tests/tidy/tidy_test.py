@@ -56,7 +56,8 @@ class Rules(unittest.TestCase):
         self.check("banned-calls", "    x = rand();\n", "    x = dialect->rand();\n")
 
     def test_links(self):
-        self.check("links", "see [it](gone.md)\n", "see [it](page.md#part), [there](https://a.example/b)\n", path="page.md")
+        self.check("links", "see [it](gone.md)\n", "see [it](page.md#part), [there](https://a.example/b)\n",
+                   path="page.md")
 
     def test_header_guard(self):
         guard = "#ifndef SHOAL_BASE_{0}_H\n#define SHOAL_BASE_{0}_H\n#endif\n"
@@ -71,6 +72,21 @@ class Rules(unittest.TestCase):
     def test_pure_protocol(self):
         self.check("pure-protocol", "#include <sys/socket.h>\n", "#include <string.h>\n", path="protocol/a.c")
         self.check("pure-protocol", "    p = malloc(1);\n", "    stream.free(p);\n", path="protocol/a.c")
+
+    def test_codes_in_protocol_page(self):
+        errors = '#define REPLY_ERRORS(X) \\\n    X(BUSY, "busy", {0}, "Try again.")\n'
+        closes = '#define CLOSE_CODES(X) \\\n    X(SLOW, 4001, "slow", {0}, "Fell behind.")\n'
+        with tempfile.TemporaryDirectory() as root:
+            page = Path(root) / "docs/PROTOCOL.md"
+            page.parent.mkdir()
+            page.write_text("\n| `busy` | yes | when |\n| 4001 | `slow` | resume | when |\n")
+            (Path(root) / "protocol").mkdir()
+            for path, table, good, bad in (("protocol/command.h", errors, "true", "false"),
+                                           ("protocol/close_code.h", closes, "RESUME", "NEVER")):
+                for value, count in ((good, 0), (bad, 1)):
+                    (Path(root) / path).write_text(table.format(value))
+                    found = list(tidy.RULES["codes-in-protocol-page"](tidy.Source(Path(root), path), FOLDERS))
+                    self.assertEqual(count, len(found), f"{path} with {value}")
 
 
 class Headers(unittest.TestCase):
