@@ -319,10 +319,10 @@ static enum reply_error op_parse(struct parser *parser)
 
 static enum reply_error json_parse(struct span body, bool text, char *scratch, struct command *command)
 {
-    struct parser parser = {.scratch = scratch, .scratch_end = scratch + body.size, .command = command};
     *command = (struct command){0};
-    if (!text)
+    if (!text || body.size == 0)
         return REPLY_MESSAGE_INVALID;
+    struct parser parser = {.scratch = scratch, .scratch_end = scratch + body.size, .command = command};
     enum reply_error form = fields_collect(body, field_names, FIELD_COUNT, parser.fields);
     enum reply_error id = id_take(&parser);
     if (form != REPLY_OK)

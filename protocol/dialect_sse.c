@@ -47,6 +47,8 @@ static size_t line_end(struct span text, size_t at)
 /* As many data fields as there are lines: a text that ends with a line break has an empty last one. */
 static void lines_write(struct writer *writer, struct span text)
 {
+    if (text.size == 0)
+        text = SPAN_LITERAL(""); /* data may be NULL */
     for (size_t at = 0, end;; at = end + 1) {
         end = line_end(text, at);
         writer_literal(writer, "data: ");

@@ -256,12 +256,14 @@ static struct scan scan_of(struct span text)
 
 struct json_value json_read(struct span text)
 {
+    struct json_value none = {.type = JSON_NONE}, value;
+    if (text.size == 0)
+        return none; /* data may be NULL */
     struct scan scan = scan_of(text);
-    struct json_value value;
-    bool valid = text.size > 0 && value_take(&scan, &value);
-    if (valid)
-        space_skip(&scan);
-    return valid && scan.at == scan.end ? value : (struct json_value){0};
+    if (!value_take(&scan, &value))
+        return none;
+    space_skip(&scan);
+    return scan.at == scan.end ? value : none;
 }
 
 bool json_valid(struct span text)

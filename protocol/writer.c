@@ -45,16 +45,18 @@ static void json_escape_put(struct writer *writer, char c)
 
 void writer_json_string(struct writer *writer, struct span text)
 {
-    size_t run = 0;
+    struct span run = {text.data, 0};
     writer_literal(writer, "\"");
     for (size_t i = 0; i < text.size; i++) {
-        if (!json_needs_escape(text.data[i]))
+        if (!json_needs_escape(text.data[i])) {
+            run.size++;
             continue;
-        writer_put(writer, (struct span){text.data + run, i - run});
+        }
+        writer_put(writer, run);
         json_escape_put(writer, text.data[i]);
-        run = i + 1;
+        run = (struct span){text.data + i + 1, 0};
     }
-    writer_put(writer, (struct span){text.data + run, text.size - run});
+    writer_put(writer, run);
     writer_literal(writer, "\"");
 }
 
