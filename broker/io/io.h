@@ -9,26 +9,27 @@
  *   io_send(), io_close(), …  ──▶  a batch of requests  ── io_flush ──▶  done in order, at once
  *   io_next()  ◀── events     ◀──  completions          ◀─ io_wait ───   whenever they come
  *
- * A socket is a *slot*: a small number given by the room at accept, dense from 0, free again only after IO_CLOSED. The
- * connection table is indexed by it. Events carry the slot alone: a room never reports on a slot that it has reported
- * as closed, nor on its former life (it keeps what generations it needs to itself).
+ * A socket is a *slot*: a small number given by the room at accept, dense from 0, free again only after IO_CLOSED.
+ * The connection table is indexed by it. Events carry the slot alone: a room never reports on a slot that it has
+ * reported as closed, nor on its former life (it keeps what generations it needs to itself).
  *
  * Receiving. Bytes come as IO_RECEIVED events into buffers that the room owns; the shard may change them in place
- * (unmasking) and must give each back with io_buffer_return() before it calls io_next() again. How a socket waits is the
- * shard's choice: *idle* holds least kernel memory (one armed poll, then one receive), *busy* costs least CPU for those who talk
- * (a multishot receive). *Paused*: nothing is armed and no bytes come (back-pressure), not even the end of stream.
+ * (unmasking) and must give each back with io_buffer_return() before it calls io_next() again. How a socket waits
+ * is the shard's choice: *idle* holds least kernel memory (one armed poll, then one receive), *busy* costs least
+ * CPU for those who talk (a multishot receive). *Paused*: nothing is armed and no bytes come (back-pressure), not
+ * even the end of stream.
  *
- * Sending. A send never waits in the kernel: it is a non-blocking write of all its bytes, done when io_flush() returns,
- * so the bytes need to live just until then (nothing is pinned by a stalled reader). At most one send a slot, and at most
- * `batch` in all, may be queued between two flushes. Success is silent: only a send that did not take all its bytes is
- * reported, by io_next_short() right after the flush; all of these must be taken before anything is sent again. They do
- * not come out of io_next(): what else has happened waits there for its step of the turn. IO_WRITABLE then tells when to
- * go on, if asked for.
+ * Sending. A send never waits in the kernel: it is a non-blocking write of all its bytes, done when io_flush()
+ * returns, so the bytes need to live just until then (nothing is pinned by a stalled reader). At most one send a
+ * slot, and at most `batch` in all, may be queued between two flushes. Success is silent: only a send that did not
+ * take all its bytes is reported, by io_next_short() right after the flush; all of these must be taken before
+ * anything is sent again. They do not come out of io_next(): what else has happened waits there for its step of the
+ * turn. IO_WRITABLE then tells when to go on, if asked for.
  *
- * Closing is begin (io_close), join (all that the kernel still holds completes) and finish (IO_CLOSED, exactly once a slot).
- * Bytes that were sent before io_close() are delivered (FIN follows them), unless the peer has sent something that was
- * not received: then TCP resets the connection, and what is still under way may be lost. Who must be sure of the last
- * words calls io_shutdown_write(), receives until IO_ENDED, and closes then.
+ * Closing is begin (io_close), join (all that the kernel still holds completes) and finish (IO_CLOSED, exactly once
+ * a slot). Bytes that were sent before io_close() are delivered (FIN follows them), unless the peer has sent
+ * something that was not received: then TCP resets the connection, and what is still under way may be lost. Who
+ * must be sure of the last words calls io_shutdown_write(), receives until IO_ENDED, and closes then.
  *
  * Thread: the shard's own; io_wake() any thread.
  */
@@ -128,7 +129,8 @@ struct io {
 };
 
 /*
- * Makes a room. NULL: not possible on this host; *problem (static text) says why and what to do. Gives the io to the caller.
+ * Makes a room. NULL: not possible on this host; *problem (static text) says why and what to do. Gives the io to the
+ * caller.
  * The one for io_uring must be created by the thread that will use it (IORING_SETUP_SINGLE_ISSUER).
  */
 struct io *io_uring_room_create(const struct io_options *options, const char **problem);

@@ -31,6 +31,8 @@
 #define BUFFER_HELD UINT32_MAX /* the buffer's number if the bytes come from the held list */
 #define SEND_FLAGS  (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL)
 
+enum { SENDS_A_SUBMISSION = 64 };
+
 static const struct io_room URING_ROOM;
 
 static struct uring_slot *slot_usable(struct uring_room *room, uint32_t number)
@@ -266,10 +268,16 @@ static bool next_released(struct uring_room *room, struct io_event *event)
 
 /* --- sending ------------------------------------------------------------------------------------------------ */
 
-static void send_request(struct io_uring_sqe *request, uint32_t place)
+/*
+ * Submits already when some dozens are queued: the kernel gives a submission's requests back at its end, and so
+ * works on with the same few while they are in the cache. (128 bytes to 1,000 sockets: 2 % less CPU than all at once.)
+ */
+static void send_request(struct uring_room *room, struct io_uring_sqe *request, uint32_t place)
 {
     request->flags |= IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(request, token_make(OP_SEND, 0, place));
+    if (io_uring_sq_ready(&room->ring) >= SENDS_A_SUBMISSION)
+        uring_submit(room);
 }
 
 static void uring_send(struct io *io, uint32_t number, const void *bytes, size_t size, uint32_t tag)
@@ -280,7 +288,7 @@ static void uring_send(struct io *io, uint32_t number, const void *bytes, size_t
     uint32_t place = batch_add(&room->batch, &io->counters, number, size, tag);
     struct io_uring_sqe *request = uring_request(room);
     io_uring_prep_send(request, (int)number, bytes, size, SEND_FLAGS);
-    send_request(request, place);
+    send_request(room, request, place);
 }
 
 /* A message of that many parts in the arena, which has room for it. */
@@ -319,7 +327,7 @@ static void uring_sendv(struct io *io, uint32_t number, const struct iovec *part
         uring_submit(room);
     struct io_uring_sqe *request = uring_request(room);
     io_uring_prep_sendmsg(request, (int)number, message_take(room, parts, count), SEND_FLAGS);
-    send_request(request, place);
+    send_request(room, request, place);
 }
 
 static void uring_want_writable(struct io *io, uint32_t number)
