@@ -136,7 +136,7 @@ static void from_of_wrong_form(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[512];
-        sprintf(text, "{\"op\":\"subscribe\",\"id\":9,\"topic\":\"a\",\"from\":%s}", cases[i].from);
+        snprintf(text, sizeof text, "{\"op\":\"subscribe\",\"id\":9,\"topic\":\"a\",\"from\":%s}", cases[i].from);
         enum reply_error error = parse(text);
         if (error != cases[i].error)
             fail_msg("%s gave %d", cases[i].from, error);
@@ -149,11 +149,13 @@ static void escaped_topics_of_positions(void **state)
 {
     (void)state;
     for (int size = 250; size <= 260; size++) {
-        char text[4096], *at = text;
-        at += sprintf(at, "{\"op\":\"subscribe\",\"topic\":\"#\",\"from\":{\"since_ms\":1,\"positions\":{\"");
+        char topic[6 * 260 + 1], text[2048];
         for (int i = 0; i < size; i++)
-            at += sprintf(at, "\\u0061");
-        sprintf(at, "\":{\"epoch\":\"1\",\"offset\":1}}}}");
+            memcpy(topic + 6 * i, "\\u0061", 7);
+        snprintf(text, sizeof text,
+                 "{\"op\":\"subscribe\",\"topic\":\"#\",\"from\":{\"since_ms\":1,\"positions\":{\"%s\":"
+                 "{\"epoch\":\"1\",\"offset\":1}}}}",
+                 topic);
         assert_int_equal(parse(text), size <= TOPIC_BYTES_MAX ? REPLY_OK : REPLY_TOPIC_INVALID);
     }
 }
@@ -189,7 +191,7 @@ static void publish(void **state)
     static const char *const values[] = {"null", "0", "\"text\"", "[]", "false", "123456789012345678901234567890.0"};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         char text[128];
-        sprintf(text, "{\"op\":\"publish\",\"topic\":\"a\",\"data\":%s}", values[i]);
+        snprintf(text, sizeof text, "{\"op\":\"publish\",\"topic\":\"a\",\"data\":%s}", values[i]);
         assert_int_equal(parse(text), REPLY_OK);
         assert_span(command.payload, values[i]);
         assert_span(command.key, "");
@@ -219,7 +221,7 @@ static void publish_binary(void **state)
                                       "\"AA=A\"", "\"AA==AAAA\"", "\"AAA-\"", "\"AAA \"", "\"====\"", "1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[128];
-        sprintf(text, "{\"op\":\"publish\",\"topic\":\"a\",\"data_base64\":%s}", bad[i]);
+        snprintf(text, sizeof text, "{\"op\":\"publish\",\"topic\":\"a\",\"data_base64\":%s}", bad[i]);
         assert_int_equal(parse(text), REPLY_FIELD_INVALID);
     }
     assert_int_equal(parse("{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"data_base64\":\"\"}"),
@@ -231,12 +233,12 @@ static void bounds_of_key_and_id(void **state)
     (void)state;
     for (int size = 126; size <= 130; size++) {
         char text[512];
-        sprintf(text, "{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"key\":\"%0*d\"}", size, 0);
+        snprintf(text, sizeof text, "{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"key\":\"%0*d\"}", size, 0);
         assert_int_equal(parse(text), size <= 128 ? REPLY_OK : REPLY_KEY_TOO_LONG);
     }
     for (int size = 60; size <= 64; size++) {
         char text[512];
-        sprintf(text, "{\"op\":\"ping\",\"id\":\"%0*d\"}", size, 0);
+        snprintf(text, sizeof text, "{\"op\":\"ping\",\"id\":\"%0*d\"}", size, 0);
         assert_int_equal(parse(text), size + 2 <= 64 ? REPLY_OK : REPLY_FIELD_INVALID);
         assert_int_equal(command.id.size, size + 2 <= 64 ? size + 2 : 0);
     }

@@ -135,10 +135,10 @@ static void depth_is_bounded(void **state)
     char object[sizeof text + 16];
     size_t at = 0;
     struct json_member member;
-    int size = sprintf(object, "{\"a\":%.*s}", 2 * (JSON_DEPTH_MAX - 1), text + 2);
+    int size = snprintf(object, sizeof object, "{\"a\":%.*s}", 2 * (JSON_DEPTH_MAX - 1), text + 2);
     assert_int_equal(json_object_next((struct span){object, (size_t)size}, &at, &member), JSON_MEMBER);
     at = 0;
-    size = sprintf(object, "{\"a\":%.*s}", 2 * JSON_DEPTH_MAX, text + 1);
+    size = snprintf(object, sizeof object, "{\"a\":%.*s}", 2 * JSON_DEPTH_MAX, text + 1);
     assert_int_equal(json_object_next((struct span){object, (size_t)size}, &at, &member), JSON_INVALID);
 }
 

@@ -145,12 +145,15 @@ struct words {
 
 static void words_text(struct words words, char out[16])
 {
-    char *at = out;
-    for (int i = 0; i < words.count; i++)
-        at += sprintf(at, "%s%s%c", i ? "/" : "", words.level[i] == '$' || words.level[i] == '%' ? "$" : "",
-                      words.level[i] == '$'   ? 'a'
-                      : words.level[i] == '%' ? 'c'
-                                              : words.level[i]);
+    for (int i = 0; i < words.count; i++) {
+        char level = words.level[i];
+        *out = '/';
+        out += i > 0;
+        *out = '$';
+        out += level == '$' || level == '%';
+        *out++ = level == '$' ? 'a' : level == '%' ? 'c' : level;
+    }
+    *out = 0;
 }
 
 static bool model_matches(const char *filter, int filters, const char *name, int names, bool first)

@@ -42,7 +42,7 @@ static const char *matches(const struct filters *filters, const char *name)
     qsort(values, count, sizeof values[0], compare);
     text[0] = 0;
     for (uint32_t i = 0; i < count; i++)
-        sprintf(text + strlen(text), "%s%u", i ? " " : "", values[i]);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%u", i ? " " : "", values[i]);
     return text;
 }
 
@@ -164,9 +164,10 @@ static void many_ways_and_deep_ones(void **state)
  */
 
 #define MODEL_MAX 400
+#define TEXT_ROOM 80
 
 struct entry {
-    char text[80];
+    char text[TEXT_ROOM];
     uint32_t value;
 };
 
@@ -174,7 +175,7 @@ static struct entry model[MODEL_MAX];
 static uint32_t model_count;
 
 /* Few words, so that much is shared and much matches. */
-static void text_any(char *out, bool filter)
+static void text_any(char out[TEXT_ROOM], bool filter)
 {
     static const char *const words[] = {"a", "b", "c", "$a", "a level that is longer than fits"};
     uint32_t levels = 1 + number_below(4);
@@ -184,7 +185,8 @@ static void text_any(char *out, bool filter)
         if (filter && i + 1 == levels && number_below(4) == 0)
             word = "#";
         /* two long levels at most: 80 bytes */
-        sprintf(out + strlen(out), "%s%s", i ? "/" : "", strlen(out) > 36 && strlen(word) > 2 ? "b" : word);
+        snprintf(out + strlen(out), TEXT_ROOM - strlen(out), "%s%s", i ? "/" : "",
+                 strlen(out) > 36 && strlen(word) > 2 ? "b" : word);
     }
 }
 
@@ -221,7 +223,7 @@ static void model_change(struct filters *filters, bool add)
 
 static void model_compare(const struct filters *filters)
 {
-    char name[80];
+    char name[TEXT_ROOM];
     uint32_t want[MODEL_MAX], got[MODEL_MAX], count = 0;
     text_any(name, false);
     for (uint32_t i = 0; i < model_count; i++) {
