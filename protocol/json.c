@@ -32,9 +32,14 @@ enum step {
     STEP_INVALID, /* this is not JSON */
 };
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 static void space_skip(struct scan *scan)
 {
-    while (scan->at < scan->end && memchr(" \t\n\r", *scan->at, 4))
+    while (scan->at < scan->end && is_space(*scan->at))
         scan->at++;
 }
 

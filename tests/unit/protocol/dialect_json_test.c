@@ -28,8 +28,8 @@ static enum reply_error parse_bytes(struct span text)
 {
     free(body);
     free(scratch);
-    body = malloc(text.size);
-    scratch = malloc(text.size);
+    body = malloc(text.size ? text.size : 1);
+    scratch = malloc(text.size ? text.size : 1);
     if (text.size > 0)
         memcpy(body, text.data, text.size);
     return dialect_json.parse((struct span){body, text.size}, true, scratch, &command);

@@ -347,11 +347,11 @@ static void mutations_agree_with_the_model(void **state)
     unsigned found_valid = 0;
     for (int round = 0; round < 200000; round++) {
         char text[256];
-        const char *seed = round % 3 ? valid[number_below(sizeof valid / sizeof valid[0])]
-                                     : "{\"op\":\"publish\",\"id\":1,\"data\":{\"k\":[1.5,\"\\uD83D\\uDC1F\",null]}}";
-        size_t size = strlen(seed);
-        memcpy(text, seed, size);
-        size = mutate(text, size);
+        struct span seed = of(valid[number_below(sizeof valid / sizeof valid[0])]);
+        if (round % 3 == 0)
+            seed = of("{\"op\":\"publish\",\"id\":1,\"data\":{\"k\":[1.5,\"\\uD83D\\uDC1F\",null]}}");
+        memcpy(text, seed.data, seed.size);
+        size_t size = mutate(text, seed.size);
         struct span changed = {text, size};
         bool is_valid = model_valid(changed);
         bool is_object = is_valid && *model_space(text, text + size) == '{';
@@ -372,9 +372,9 @@ static void strings_survive(void **state)
         char text[200], raw[1000], back[1000];
         size_t size = 0;
         for (uint32_t count = number_below(20); count > 0; count--) {
-            const char *character = characters[number_below(sizeof characters / sizeof characters[0])];
-            memcpy(text + size, character, strlen(character));
-            size += strlen(character);
+            struct span character = of(characters[number_below(sizeof characters / sizeof characters[0])]);
+            memcpy(text + size, character.data, character.size);
+            size += character.size;
         }
         struct span in = {text, size}, out;
         size_t raw_size = json_string_write(NULL, 0, in);
