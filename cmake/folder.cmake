@@ -37,6 +37,6 @@ function(shoal_build_identity target)
     set(commit unknown)
   endif()
   target_compile_definitions(${target} PRIVATE
-    SHOAL_VERSION="${PROJECT_VERSION}" SHOAL_COMMIT="${commit}" SHOAL_BUILD_TYPE="${CMAKE_BUILD_TYPE}"
+    SHOAL_COMMIT="${commit}" SHOAL_BUILD_TYPE="${CMAKE_BUILD_TYPE}"
     SHOAL_COMPILER="${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
 endfunction()

@@ -205,6 +205,9 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
 
 /* --- walks, cursors and holds (feed_cursor.c) --- */
 
+/* Chunks that one walk sends to each subscriber at most: some SEND_BYTES_MAX. */
+#define WALK_CHUNKS_MAX 4
+
 /* The next dirty feed, taken off the list; 0: none. */
 uint32_t feeds_dirty_take(struct feeds *feeds);
 void feeds_mark_dirty(struct feeds *feeds, uint32_t number);

@@ -187,6 +187,21 @@ void feed_unpark(struct feeds *feeds, uint32_t number, void (*woken)(void *conte
 
 /* --- walks --- */
 
+/* How far one walk goes: what one send may carry, in whole chunks but for the last. */
+static uint64_t walk_target(const struct feed *feed)
+{
+    const struct chunk *chunk = feed->base;
+    for (int i = 1; i < WALK_CHUNKS_MAX; i++) {
+        const struct chunk *next = chunk_next(chunk);
+        if (!next || next->base > feed->tail) {
+            return feed->tail;
+        }
+        chunk = next;
+    }
+    const struct chunk *next = chunk_next(chunk);
+    return next && next->base <= feed->tail ? next->base - 1 : feed->tail;
+}
+
 bool feed_walk_begin(struct feeds *feeds, uint32_t number)
 {
     struct feed *feed = feed_at(feeds, number);
@@ -195,10 +210,10 @@ bool feed_walk_begin(struct feeds *feeds, uint32_t number)
         return false;
     }
     feed->walking = true;
-    feed->target = feed->tail;
+    feed->target = walk_target(feed);
     feed->walk_at = 0;
     feed->walk_end = feed->subscribers.size;
-    while (feed->parked) {
+    while (feed->parked && feed->target == feed->tail) {
         CHECK(cursor_at(feeds, feed->parked)->offset == feed->tail);
         CHECK(cursor_drop_at_tail(feeds, feed, feed->parked));
     }

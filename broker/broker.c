@@ -1,0 +1,449 @@
+/* broker: see broker.h. */
+#include "broker/broker.h"
+
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/logger.h"
+#include "broker/shard.h"
+#include "io/listen.h"
+
+/* Buffers that the kernel receives into, a shard: 1 MB. */
+#define RECEIVE_BUFFERS     128
+#define RECEIVE_BUFFER_SIZE 8192
+/* Sends queued between two flushes. */
+#define SEND_BATCH 512
+/* Sockets of a ring at most (IORING_MAX_FIXED_FILES); the room takes what the descriptor limit allows. */
+#define SLOTS_MAX (1u << 20)
+
+/* A shard's thread while it starts. */
+struct starter {
+    struct broker *broker;
+    struct shard_setup setup;
+    enum config_backend backend;
+    struct shard *shard;
+    const char *problem; /* NULL: started */
+    pthread_t thread;
+    bool running;
+};
+
+struct broker {
+    struct config *config;
+    const struct config_sources *sources;
+    struct token_verifier *verifier;
+    struct mesh mesh;
+    uint32_t shard_count;
+    struct starter *starters;
+    int *sockets; /* -1: given to a shard */
+    enum config_backend backend;
+    char address[64]; /* with the port that was given for 0 */
+    _Atomic uint32_t connections;
+    pthread_barrier_t started;
+    struct config *config_before; /* until every shard has the next one */
+};
+
+/* --- the shards' threads --- */
+
+static struct io *make_io(const struct starter *starter, const char **problem)
+{
+    const struct io_options options = {
+        .slots_max = SLOTS_MAX,
+        .receive_buffers = RECEIVE_BUFFERS,
+        .receive_buffer_size = RECEIVE_BUFFER_SIZE,
+        .batch = SEND_BATCH,
+        .peer_addresses = config_connections_per_address(starter->setup.config) > 0,
+    };
+    return starter->backend == CONFIG_BACKEND_EPOLL ? io_epoll_create(&options, problem)
+                                                    : io_uring_room_create(&options, problem);
+}
+
+/* io_uring wants to be made by the thread that uses it. */
+static const char *make_shard(struct starter *starter)
+{
+    const char *problem = "no memory for a shard";
+    starter->setup.io = make_io(starter, &problem);
+    if (!starter->setup.io) {
+        return problem;
+    }
+    starter->shard = shard_create(&starter->setup);
+    if (!starter->shard) {
+        return "no memory for a shard";
+    }
+    int *socket = &starter->broker->sockets[starter->setup.shard];
+    int error = io_listen(starter->setup.io, *socket);
+    if (error) {
+        return strerror(-error);
+    }
+    *socket = -1;
+    return NULL;
+}
+
+static void *shard_thread(void *argument)
+{
+    struct starter *starter = argument;
+    starter->problem = make_shard(starter);
+    pthread_barrier_wait(&starter->broker->started); /* the control thread looks at the problems */
+    if (!starter->problem) {
+        shard_run(starter->shard);
+    }
+    return NULL;
+}
+
+/* --- starting --- */
+
+/* "127.0.0.1:7070", "[::1]:7070" */
+static void address_write(const struct config_address *address, char *out, size_t room)
+{
+    char host[INET6_ADDRSTRLEN], port[8];
+    bool v6 = address->socket.ss_family == AF_INET6;
+    CHECK(getnameinfo((const struct sockaddr *)&address->socket, address->socket_size, host, sizeof host, port,
+                      sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0);
+    snprintf(out, room, v6 ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static bool bind_sockets(struct broker *broker)
+{
+    struct config_address address = broker->config->listen.address;
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        const char *problem = NULL;
+        int socket = io_listen_socket((const struct sockaddr *)&address.socket, address.socket_size, true,
+                                      IO_BACKLOG_DEFAULT, &problem);
+        if (socket < 0) {
+            logger_write(LOG_ERROR, "listen_failed", LOG_STR("address", address.text), LOG_STR("problem", problem),
+                         LOG_STR("system", strerror(-socket)));
+            return false;
+        }
+        broker->sockets[i] = socket;
+        if (i == 0) { /* the others take the port that this one was given */
+            address.socket_size = sizeof address.socket;
+            getsockname(socket, (struct sockaddr *)&address.socket, &address.socket_size);
+        }
+    }
+    address_write(&address, broker->address, sizeof broker->address);
+    return true;
+}
+
+/* Which room to use; epoll only if it is asked for, or with a warning. */
+static void choose_backend(struct broker *broker)
+{
+    const char *problem;
+    broker->backend = broker->config->io.backend;
+    if (broker->backend == CONFIG_BACKEND_AUTO) {
+        bool usable = io_uring_room_usable(&problem);
+        broker->backend = usable ? CONFIG_BACKEND_IO_URING : CONFIG_BACKEND_EPOLL;
+        if (!usable) {
+            logger_write(LOG_WARNING, "io_uring_unusable", LOG_STR("problem", problem), LOG_STR("instead", "epoll"));
+        }
+    }
+}
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed;
+    CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);
+    return seed;
+}
+
+static void start_threads(struct broker *broker)
+{
+    pthread_barrier_init(&broker->started, NULL, broker->shard_count + 1);
+    uint64_t seed = random_seed();
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        struct starter *starter = &broker->starters[i];
+        *starter = (struct starter){
+            .broker = broker,
+            .backend = broker->backend,
+            .setup =
+                {
+                    .shard = i,
+                    .shard_count = broker->shard_count,
+                    .mesh = &broker->mesh,
+                    .clock = &clock_of_host,
+                    .config = broker->config,
+                    .verifier = broker->verifier,
+                    .connections = &broker->connections,
+                    .seed = seed + ((uint64_t)i << 32),
+                },
+        };
+        CHECK_MSG(pthread_create(&starter->thread, NULL, shard_thread, starter) == 0, "can't create a thread");
+        starter->running = true;
+    }
+    pthread_barrier_wait(&broker->started);
+}
+
+/* True: all shards run. */
+static bool threads_started(struct broker *broker)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        if (broker->starters[i].problem) {
+            logger_write(LOG_ERROR, "shard_failed", LOG_U64("shard", i),
+                         LOG_STR("problem", broker->starters[i].problem));
+            all = false;
+        }
+    }
+    return all;
+}
+
+/* NULL if no key is configured; *failed then tells whether that is an error. */
+static struct token_verifier *make_verifier(const struct config *config, bool *failed)
+{
+    *failed = false;
+    if (!config_has_key(config)) {
+        return NULL;
+    }
+    const struct token_settings settings = {
+        .hs256_key_file = config->auth.hs256_key_file,
+        .rs256_key_file = config->auth.rs256_key_file,
+        .audience = config->auth.audience,
+        .issuer = config->auth.issuer,
+    };
+    char error[TOKEN_ERROR_MAX];
+    struct token_verifier *verifier = token_verifier_create(&settings, error);
+    if (!verifier) {
+        logger_write(LOG_ERROR, "key_failed", LOG_STR("problem", error));
+        *failed = true;
+    }
+    return verifier;
+}
+
+static bool prepare(struct broker *broker)
+{
+    bool failed;
+    broker->verifier = make_verifier(broker->config, &failed);
+    broker->starters = calloc(broker->shard_count, sizeof *broker->starters);
+    broker->sockets = malloc(broker->shard_count * sizeof *broker->sockets);
+    if (failed || !broker->starters || !broker->sockets) {
+        return false;
+    }
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        broker->sockets[i] = -1;
+    }
+    return mesh_init(&broker->mesh, broker->shard_count, broker->config->broker.mesh_slots);
+}
+
+static void stop_threads(struct broker *broker)
+{
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        struct starter *starter = &broker->starters[i];
+        if (starter->running && starter->shard) {
+            shard_order(starter->shard, SHARD_ORDER_STOP);
+        }
+    }
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        if (broker->starters[i].running) {
+            pthread_join(broker->starters[i].thread, NULL);
+        }
+    }
+}
+
+static void broker_free(struct broker *broker)
+{
+    for (uint32_t i = 0; broker->starters && i < broker->shard_count; i++) {
+        struct starter *starter = &broker->starters[i];
+        if (starter->shard) {
+            shard_destroy(starter->shard);
+        } else if (starter->setup.io) {
+            io_destroy(starter->setup.io);
+        }
+        if (broker->sockets[i] >= 0) {
+            close(broker->sockets[i]);
+        }
+    }
+    mesh_destroy(&broker->mesh);
+    if (broker->verifier) {
+        token_verifier_destroy(broker->verifier);
+    }
+    free(broker->starters);
+    free(broker->sockets);
+    config_free(broker->config);
+    free(broker);
+}
+
+static void log_ready(const struct broker *broker)
+{
+    uint64_t slots = 0;
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        slots += broker->starters[i].setup.io->slots_max;
+    }
+    logger_write(LOG_INFO, "ready", LOG_STR("data", broker->address),
+                 LOG_STR("admin", broker->config->admin.address.text), LOG_U64("shards", broker->shard_count),
+                 LOG_STR("io", broker->starters[0].setup.io->room->name), LOG_U64("connections_max", slots),
+                 LOG_BOOL("tokens", broker->verifier != NULL));
+}
+
+struct broker *broker_start(struct config *config, const struct config_sources *sources)
+{
+    struct broker *broker = calloc(1, sizeof *broker);
+    CHECK_MSG(broker, "no memory");
+    broker->config = config;
+    broker->sources = sources;
+    broker->shard_count = config_shards(config);
+    choose_backend(broker);
+    if (!prepare(broker) || !bind_sockets(broker)) {
+        broker_free(broker);
+        return NULL;
+    }
+    start_threads(broker);
+    if (!threads_started(broker)) {
+        stop_threads(broker);
+        broker_free(broker);
+        return NULL;
+    }
+    log_ready(broker);
+    return broker;
+}
+
+/* --- serving --- */
+
+static void signals_of_control(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGHUP);
+    sigaddset(signals, SIGUSR1);
+}
+
+void broker_block_signals(void)
+{
+    sigset_t signals;
+    signals_of_control(&signals);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+#define COUNT_STATS(name, help) +1
+enum { STATS_COUNT = 0 STATS_COUNTERS(COUNT_STATS) STATS_GAUGES(COUNT_STATS) };
+
+/* All counters, summed over the shards, and what the whole process holds. */
+static void log_stats(const struct broker *broker, const char *event)
+{
+    struct log_field fields[STATS_COUNT + 2];
+    size_t count = 0;
+    uint64_t sum;
+#define ADD_FIELD(name, help)                                                                                          \
+    sum = 0;                                                                                                           \
+    for (uint32_t i = 0; i < broker->shard_count; i++) {                                                               \
+        sum += STATS_READ(&broker->starters[i].shard->stats, name);                                                    \
+    }                                                                                                                  \
+    fields[count++] = LOG_U64(#name, sum);
+    STATS_GAUGES(ADD_FIELD)
+    fields[count++] = LOG_U64("chunks", chunk_count_in_use());
+    fields[count++] = LOG_U64("chunk_bytes", chunk_bytes_in_use());
+    STATS_COUNTERS(ADD_FIELD)
+    logger_emit(LOG_INFO, event, fields, count);
+}
+
+/* The former configuration may go when no shard reads it any more. */
+static void reload_settle(struct broker *broker)
+{
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        struct shard *shard = broker->starters[i].shard;
+        uint32_t before = atomic_load_explicit(&shard->reloads, memory_order_acquire);
+        atomic_store_explicit(&shard->config_next, broker->config, memory_order_release);
+        shard_order(shard, SHARD_ORDER_RELOAD);
+        while (atomic_load_explicit(&shard->reloads, memory_order_acquire) == before) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        }
+    }
+}
+
+static void reload_keys(struct broker *broker)
+{
+    if (!broker->verifier) {
+        return;
+    }
+    const struct config *config = broker->config;
+    const struct token_settings settings = {
+        .hs256_key_file = config->auth.hs256_key_file,
+        .rs256_key_file = config->auth.rs256_key_file,
+        .audience = config->auth.audience,
+        .issuer = config->auth.issuer,
+    };
+    char error[TOKEN_ERROR_MAX];
+    if (!token_verifier_reload(broker->verifier, &settings, error)) {
+        logger_write(LOG_ERROR, "key_failed", LOG_STR("problem", error), LOG_STR("instead", "the former keys stay"));
+    }
+}
+
+static void reload(struct broker *broker)
+{
+    logger_reopen();
+    struct config_report *report = malloc(sizeof *report);
+    CHECK_MSG(report, "no memory");
+    struct config *config = config_reload(broker->config, broker->sources, report);
+    if (!config) {
+        logger_write(LOG_ERROR, "reload_failed", LOG_STR("problem", report->text),
+                     LOG_STR("instead", "the former configuration stays"));
+        free(report);
+        return;
+    }
+    struct config *before = broker->config;
+    broker->config = config;
+    logger_level_set(config->log.level);
+    reload_settle(broker);
+    config_free(before);
+    reload_keys(broker);
+    logger_write(LOG_INFO, "reloaded", LOG_STR("warnings", report->text));
+    free(report);
+}
+
+void broker_wait(struct broker *broker)
+{
+    sigset_t signals;
+    signals_of_control(&signals);
+    for (;;) {
+        const struct timespec second = {.tv_sec = 1};
+        int taken = sigtimedwait(&signals, NULL, &second);
+        logger_tick();
+        if (taken == SIGTERM || taken == SIGINT) {
+            return;
+        }
+        if (taken == SIGHUP) {
+            reload(broker);
+        } else if (taken == SIGUSR1) {
+            log_stats(broker, "stats");
+        }
+    }
+}
+
+/* --- stopping --- */
+
+static bool all_quiet(const struct broker *broker)
+{
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        if (!atomic_load_explicit(&broker->starters[i].shard->quiet, memory_order_relaxed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How long the last ones may take after the time for draining is over. */
+#define STOP_GRACE_MS 8000
+
+bool broker_stop(struct broker *broker)
+{
+    logger_write(LOG_INFO, "draining", LOG_U64("connections", atomic_load(&broker->connections)),
+                 LOG_U64("seconds", broker->config->broker.drain_s));
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        shard_order(broker->starters[i].shard, SHARD_ORDER_DRAIN);
+    }
+    int64_t end_ms = clock_of_host.monotonic_us(&clock_of_host) / 1000 + STOP_GRACE_MS +
+                     (int64_t)broker->config->broker.drain_s * 1000;
+    while (!all_quiet(broker) && clock_of_host.monotonic_us(&clock_of_host) / 1000 < end_ms) {
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    bool quiet = all_quiet(broker);
+    stop_threads(broker);
+    log_stats(broker, "stopped");
+    broker_free(broker);
+    return quiet;
+}

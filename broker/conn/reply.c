@@ -1,0 +1,210 @@
+/* reply: see reply.h. */
+#include "conn/reply.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "conn/close.h"
+#include "protocol/writer.h"
+
+/* Room at the end of `out`, if the bound allows. NULL: the connection is being closed. */
+static char *queue_reach(struct conns *conns, uint32_t slot, size_t size)
+{
+    struct conn *conn = conn_at(conns, slot);
+    if (conn->state == CONN_GONE || conn->state == CONN_CLOSING) {
+        return NULL;
+    }
+    struct session *session = conn_session(conns, slot);
+    if (session && buffer_waiting(&session->out) > conns->config->limits.reply_bytes) {
+        STATS_ADD(conns->stats, reply_overflows, 1);
+        conn_close(conns, slot, CLOSE_REPLY_OVERFLOW);
+        return NULL;
+    }
+    char *place = session ? buffer_reach(&session->out, size) : NULL;
+    if (!place) {
+        STATS_ADD(conns->stats, memory_refusals, 1);
+        conn_abort(conns, slot);
+        return NULL;
+    }
+    conn_mark_ready(conns, slot);
+    return place;
+}
+
+bool conn_queue(struct conns *conns, uint32_t slot, const void *bytes, size_t size)
+{
+    char *place = queue_reach(conns, slot, size);
+    if (place) {
+        memcpy(place, bytes, size);
+        session_at(conns, conn_at(conns, slot))->out.size += (uint32_t)size;
+    }
+    return place != NULL;
+}
+
+void conn_queue_frame(struct conns *conns, uint32_t slot, enum ws_opcode opcode, bool rsv1, struct span payload)
+{
+    char *place = queue_reach(conns, slot, WS_HEADER_BYTES_MAX + payload.size);
+    if (place) {
+        size_t header = ws_header_write(place, opcode, true, rsv1, payload.size);
+        if (payload.size) {
+            memcpy(place + header, payload.data, payload.size);
+        }
+        session_at(conns, conn_at(conns, slot))->out.size += (uint32_t)(header + payload.size);
+    }
+}
+
+void conn_reply(struct conns *conns, uint32_t slot, const struct reply *reply)
+{
+    const struct dialect *dialect = dialect_of(conn_at(conns, slot)->dialect);
+    size_t size = dialect->encode(reply, NULL, 0);
+    char *place = size ? queue_reach(conns, slot, WS_HEADER_BYTES_MAX + size) : NULL;
+    if (place) {
+        enum ws_opcode opcode = dialect->is_text(reply) ? WS_TEXT : WS_BINARY;
+        size_t header = dialect->id == DIALECT_SSE ? 0 : ws_header_write(place, opcode, true, false, size);
+        dialect->encode(reply, place + header, size);
+        session_at(conns, conn_at(conns, slot))->out.size += (uint32_t)(header + size);
+    }
+}
+
+void conn_reply_error(struct conns *conns, uint32_t slot, struct span id, enum reply_error error)
+{
+    STATS_ADD(conns->stats, commands_refused, 1);
+    conn_reply(conns, slot, &(struct reply){.kind = REPLY_KIND_ERROR, .id = id, .error = error});
+}
+
+/* Raw connections can't be told a reason but by closing. */
+static void raw_refuse(struct conns *conns, uint32_t slot, enum reply_error error)
+{
+    STATS_ADD(conns->stats, commands_refused, 1);
+    switch (error) {
+    case REPLY_PAYLOAD_TOO_LARGE:
+        conn_close(conns, slot, CLOSE_PAYLOAD_TOO_LARGE);
+        break;
+    case REPLY_FORBIDDEN:
+    case REPLY_AUTH_REQUIRED:
+    case REPLY_TOPIC_RESERVED:
+        conn_close(conns, slot, CLOSE_FORBIDDEN);
+        break;
+    case REPLY_DRAINING:
+        conn_close(conns, slot, CLOSE_DRAINING);
+        break;
+    case REPLY_BUSY:
+    case REPLY_TOPICS_LIMIT:
+        conn_close(conns, slot, CLOSE_OVERLOADED);
+        break;
+    default:
+        conn_close(conns, slot, CLOSE_MESSAGE_INVALID);
+    }
+}
+
+void conn_refuse(struct conns *conns, uint32_t slot, struct span id, enum reply_error error)
+{
+    if (conn_at(conns, slot)->dialect == DIALECT_RAW) {
+        raw_refuse(conns, slot, error);
+    } else {
+        conn_reply_error(conns, slot, id, error);
+    }
+}
+
+void conn_reply_hello(struct conns *conns, uint32_t slot)
+{
+    char name[48];
+    int size = snprintf(name, sizeof name, "%u-%u-%u", conns->shard, slot, conn_at(conns, slot)->generation);
+    const struct config *config = conns->config;
+    conn_reply(conns, slot,
+               &(struct reply){
+                   .kind = REPLY_KIND_HELLO,
+                   .server = SPAN_LITERAL("shoald/" SHOAL_VERSION),
+                   .node = {config->broker.node, strlen(config->broker.node)},
+                   .session = {name, (size_t)size},
+                   .time_ms = (uint64_t)conns->wall_ms,
+                   .payload_bytes_max = config->limits.message_bytes,
+                   .subscriptions_max = config->limits.subscriptions_per_connection,
+                   .heartbeat_interval_ms = config->heartbeat.interval_s * 1000,
+               });
+}
+
+/* --- HTTP --- */
+
+void conn_respond(struct conns *conns, uint32_t slot, struct http_response *response)
+{
+    struct conn *conn = conn_at(conns, slot);
+    struct session *session = session_at(conns, conn);
+    response->keep_alive = session->keep_alive && !conns->draining && !(conn->flags & CONN_ENDED);
+    response->head_only = session->head_only;
+    size_t size = http_response_write(NULL, 0, response);
+    char *place = queue_reach(conns, slot, size);
+    if (!place) {
+        return;
+    }
+    http_response_write(place, size, response);
+    session->out.size += (uint32_t)size;
+    if (response->status >= 400) {
+        STATS_ADD(conns->stats, handshakes_failed, 1);
+    }
+    if (!response->keep_alive) {
+        conn_finish(conns, slot);
+        return;
+    }
+    if (conn->state != CONN_REQUEST) {
+        conn_set_state(conns, conn, CONN_REQUEST);
+    }
+    session->deadline_ms = conns->now_ms + conns->config->limits.handshake_ms;
+    conn_mark_retry(conns, slot); /* the next request may be here already */
+}
+
+void conn_respond_problem(struct conns *conns, uint32_t slot, int status, const char *code, const char *message,
+                          bool retry, struct span extra)
+{
+    char lines[512];
+    int lines_size =
+        snprintf(lines, sizeof lines, HTTP_CORS_ANY "%s%s%.*s", status == 401 ? "WWW-Authenticate: Bearer\r\n" : "",
+                 status == 503 ? "Retry-After: 1\r\n" : "", (int)extra.size, extra.data ? extra.data : "");
+    char body[1024];
+    struct writer writer = {.out = body, .room = sizeof body};
+    writer_literal(&writer, "{\"error\":{\"code\":\"");
+    writer_put(&writer, (struct span){code, strlen(code)});
+    writer_literal(&writer, "\",\"message\":");
+    writer_json_string(&writer, (struct span){message, strlen(message)});
+    if (retry) {
+        writer_literal(&writer, ",\"retry\":true}}\n");
+    } else {
+        writer_literal(&writer, ",\"retry\":false}}\n");
+    }
+    CHECK(writer.size <= sizeof body && (size_t)lines_size < sizeof lines);
+    struct http_response response = {
+        .status = status,
+        .content_type = "application/json",
+        .body = {body, writer.size},
+        .extra = {lines, (size_t)lines_size},
+    };
+    conn_respond(conns, slot, &response);
+}
+
+static int status_of(enum reply_error error)
+{
+    switch (error) {
+    case REPLY_AUTH_REQUIRED:
+    case REPLY_TOKEN_INVALID:
+    case REPLY_TOKEN_EXPIRED:
+        return 401;
+    case REPLY_FORBIDDEN:
+    case REPLY_TOPIC_RESERVED:
+        return 403;
+    case REPLY_PAYLOAD_TOO_LARGE:
+        return 413;
+    case REPLY_SUBSCRIPTIONS_LIMIT:
+        return 429;
+    case REPLY_BUSY:
+    case REPLY_DRAINING:
+    case REPLY_TOPICS_LIMIT:
+        return 503;
+    default:
+        return 400;
+    }
+}
+
+void conn_respond_error(struct conns *conns, uint32_t slot, enum reply_error error)
+{
+    conn_respond_problem(conns, slot, status_of(error), reply_error_code(error), reply_error_message(error),
+                         reply_error_retry(error), SPAN_NONE);
+}

@@ -1,0 +1,18 @@
+/*
+ * slow: what becomes of subscribers that the backlog has passed, by their namespace's policy.
+ *
+ *   disconnect   closed with 4001: it may resume from what it has
+ *   skip         goes on with the oldest message that there is, and is told the gap
+ *   conflate     goes on with the latest message, and is told the gap
+ *
+ * A raw connection can't be told of a gap: under skip it is disconnected.
+ */
+#ifndef SHOAL_CONN_SLOW_H
+#define SHOAL_CONN_SLOW_H
+
+#include "conn/conn.h"
+
+/* Applies the policy to all that the feed's backlog has passed. */
+void slow_policy(struct conns *conns, uint32_t feed);
+
+#endif

@@ -1,0 +1,331 @@
+/* shard: the turn. See shard.h. */
+#include "broker/shard.h"
+
+#include "base/check.h"
+#include "conn/accept.h"
+#include "conn/answer.h"
+#include "conn/close.h"
+#include "conn/deliver.h"
+#include "conn/receive.h"
+#include "conn/sweep.h"
+
+/* Events of one turn, so that a flood of input does not keep others from being sent to. */
+#define TURN_EVENTS_MAX 4096
+
+/* Without anything to do, how long a turn waits: the sweep's step. */
+#define WAIT_IDLE_US 100000
+/* Something waits for room in a ring: its reader is awake, and has room soon. */
+#define WAIT_BLOCKED_US 100
+
+/* Topics and feeds are swept all in this time, and at least so many a step. */
+#define TOPICS_SWEEP_US    10000000
+#define TOPICS_SWEEP_LEAST 256
+#define TOPICS_STEP_US     50000
+
+static void bell_ring(void *door)
+{
+    io_wake(door);
+}
+
+static bool parts_init(struct shard *shard, const struct shard_setup *setup)
+{
+    const struct config *config = setup->config;
+    shard->deflater_made =
+        config->compression.enabled && deflater_init(&shard->deflater, DEFLATE_WINDOW_BITS_MAX, DEFLATE_LEVEL_DEFAULT);
+    shard->inflater_made = inflater_init(&shard->inflater);
+    shard->writer = (struct lane_writer){
+        .deflater = shard->deflater_made ? &shard->deflater : NULL,
+        .deflate_bytes_min = config->compression.min_bytes,
+    };
+    shard->conns = (struct conns){
+        .io = setup->io,
+        .mesh = setup->mesh,
+        .feeds = &shard->feeds,
+        .stats = &shard->stats,
+        .config = config,
+        .principals = principals_create(),
+        .verifier = setup->verifier,
+        .writer = &shard->writer,
+        .inflater = &shard->inflater,
+        .shard = setup->shard,
+        .shard_count = setup->shard_count,
+        .connections = setup->connections,
+    };
+    bool owner = owner_init(&shard->owner, setup->shard, setup->shard_count, setup->mesh, config, &shard->stats,
+                            &shard->writer, setup->seed);
+    bool feeds = feeds_init(&shard->feeds, setup->shard, setup->shard_count, setup->mesh, config, &shard->stats,
+                            &shard->writer, setup->seed);
+    bool conns = conns_init(&shard->conns);
+    return owner && feeds && conns && shard->conns.principals && shard->inflater_made;
+}
+
+struct shard *shard_create(const struct shard_setup *setup)
+{
+    struct shard *shard = aligned_alloc(CACHE_LINE, sizeof *shard);
+    if (!shard) {
+        return NULL;
+    }
+    *shard = (struct shard){.number = setup->shard, .io = setup->io, .mesh = setup->mesh, .clock = setup->clock};
+    if (!parts_init(shard, setup)) {
+        shard_destroy(shard);
+        return NULL;
+    }
+    mesh_set_bell(setup->mesh, setup->shard, (struct mesh_bell){bell_ring, setup->io});
+    shard->conns.sweep_us = shard->topics_swept_us = shard->clock->monotonic_us(shard->clock);
+    return shard;
+}
+
+/* What nobody will work any more: its references are given back. */
+static void envelope_discard(const struct envelope *envelope)
+{
+    switch ((enum envelope_kind)envelope->kind) {
+    case ASK_PUBLISH:
+    case ASK_READ:
+    case TELL_PUBLISHED:
+    case TELL_READ:
+        chunk_drop(envelope->ticket->chunk);
+        free(envelope->ticket);
+        break;
+    case ASK_JOIN:
+    case ASK_FILTER:
+    case TELL_FOLLOW:
+        name_drop(envelope->name);
+        break;
+    case TELL_TAIL:
+    case TELL_HISTORY:
+        chunk_drop(envelope->chunk);
+        break;
+    default:
+        break;
+    }
+}
+
+static void ring_discard(struct spsc *ring)
+{
+    const struct envelope *envelope;
+    while ((envelope = spsc_peek(ring)) != NULL) {
+        envelope_discard(envelope);
+        spsc_pop(ring);
+    }
+}
+
+void shard_destroy(struct shard *shard)
+{
+    for (uint32_t from = 0; from < shard->mesh->peer_count; from++) {
+        ring_discard(mesh_asks(shard->mesh, from, shard->number));
+        ring_discard(mesh_tells(shard->mesh, from, shard->number));
+    }
+    if (shard->conns.principals) {
+        principals_destroy(shard->conns.principals);
+    }
+    conns_destroy(&shard->conns);
+    feeds_destroy(&shard->feeds);
+    owner_destroy(&shard->owner);
+    lane_writer_destroy(&shard->writer);
+    if (shard->deflater_made) {
+        deflater_free(&shard->deflater);
+    }
+    if (shard->inflater_made) {
+        inflater_free(&shard->inflater);
+    }
+    io_destroy(shard->io);
+    free(shard);
+}
+
+/* --- orders --- */
+
+void shard_order(struct shard *shard, uint32_t orders)
+{
+    atomic_fetch_or_explicit(&shard->orders, orders, memory_order_release);
+    io_wake(shard->io);
+}
+
+static void reload(struct shard *shard)
+{
+    const struct config *config = atomic_load_explicit(&shard->config_next, memory_order_acquire);
+    shard->conns.config = config;
+    shard->feeds.config = config;
+    shard->owner.config = config;
+    atomic_fetch_add_explicit(&shard->reloads, 1, memory_order_release);
+}
+
+static void take_orders(struct shard *shard)
+{
+    uint32_t orders = atomic_load_explicit(&shard->orders, memory_order_relaxed);
+    if (!(orders & ~(uint32_t)SHARD_ORDER_STOP)) {
+        return;
+    }
+    orders = atomic_fetch_and_explicit(&shard->orders, SHARD_ORDER_STOP, memory_order_acquire);
+    if (orders & SHARD_ORDER_RELOAD) {
+        reload(shard);
+    }
+    if ((orders & SHARD_ORDER_DRAIN) && !shard->conns.draining) {
+        sweep_drain(&shard->conns);
+    }
+}
+
+/* --- the steps --- */
+
+static void work_event(struct conns *conns, struct io_event *event)
+{
+    if (event->kind == IO_ACCEPTED) {
+        accept_slot(conns, event->slot);
+        return;
+    }
+    if (event->kind == IO_ACCEPT_FAILED) {
+        return; /* the room counts it, and goes on when it can */
+    }
+    if (event->kind == IO_CLOSED) {
+        close_slot_free(conns, event->slot);
+        return;
+    }
+    bool gone = conn_at(conns, event->slot)->state == CONN_GONE;
+    if (event->kind == IO_RECEIVED) {
+        if (!gone) {
+            receive_bytes(conns, event->slot, event->data, event->size);
+        }
+        io_buffer_return(conns->io, event->buffer);
+    } else if (event->kind == IO_ENDED && !gone) {
+        conn_ended(conns, event->slot, event->result);
+    } else if (event->kind == IO_WRITABLE && !gone) {
+        deliver_writable(conns, event->slot);
+    }
+}
+
+static void reap(struct shard *shard)
+{
+    struct io_event event;
+    for (int i = 0; i < TURN_EVENTS_MAX && io_next(shard->io, &event); i++) {
+        work_event(&shard->conns, &event);
+    }
+}
+
+static void work_tell(struct shard *shard, const struct envelope *tell)
+{
+    if (tell->kind == TELL_PUBLISHED) {
+        answer_published(&shard->conns, tell->ticket);
+    } else if (tell->kind == TELL_READ) {
+        answer_read(&shard->conns, tell->ticket);
+    } else {
+        feeds_tell(&shard->feeds, tell);
+        answer_feeds(&shard->conns);
+    }
+}
+
+/* A ring's worth at most, so that a neighbour that never stops does not hold the turn. */
+static void drain_tells(struct shard *shard, uint32_t from)
+{
+    struct spsc *ring = mesh_tells(shard->mesh, from, shard->number);
+    const struct envelope *tell;
+    for (uint32_t i = 0; i <= ring->mask && (tell = spsc_peek(ring)) != NULL; i++) {
+        struct envelope copy = *tell;
+        spsc_pop(ring);
+        work_tell(shard, &copy);
+    }
+}
+
+static void drain_asks(struct shard *shard, uint32_t from)
+{
+    struct spsc *ring = mesh_asks(shard->mesh, from, shard->number);
+    const struct envelope *ask;
+    for (uint32_t i = 0; i <= ring->mask && (ask = spsc_peek(ring)) != NULL; i++) {
+        if (!owner_ask(&shard->owner, ask)) {
+            shard->blocked = true;
+            return;
+        }
+        spsc_pop(ring);
+    }
+}
+
+/* Tells first: they make room for the answers to asks. */
+static void drain_mesh(struct shard *shard)
+{
+    for (uint32_t from = 0; from < shard->mesh->peer_count; from++) {
+        drain_tells(shard, from);
+    }
+    for (uint32_t from = 0; from < shard->mesh->peer_count; from++) {
+        drain_asks(shard, from);
+    }
+}
+
+static uint32_t sweep_share(uint32_t count, int64_t elapsed_us)
+{
+    uint64_t share = (uint64_t)count * (uint64_t)elapsed_us / TOPICS_SWEEP_US;
+    uint64_t least = share > TOPICS_SWEEP_LEAST ? share : TOPICS_SWEEP_LEAST;
+    return least < count ? (uint32_t)least : count;
+}
+
+static void sweep(struct shard *shard)
+{
+    sweep_turn(&shard->conns);
+    int64_t elapsed_us = shard->now_us - shard->topics_swept_us;
+    if (elapsed_us >= TOPICS_STEP_US) {
+        shard->topics_swept_us = shard->now_us;
+        owner_sweep(&shard->owner, sweep_share(slab_end(&shard->owner.topics), elapsed_us));
+        feeds_sweep(&shard->feeds, sweep_share(slab_end(&shard->feeds.feeds), elapsed_us));
+    }
+}
+
+/* Waits, unless there is something to do. */
+static void wait(struct shard *shard, bool more, int64_t wait_us)
+{
+    if (wait_us > 0 && shard->blocked) {
+        wait_us = wait_us < WAIT_BLOCKED_US ? wait_us : WAIT_BLOCKED_US;
+    }
+    if (more || wait_us == 0 || (!shard->blocked && !mesh_sleep(shard->mesh, shard->number))) {
+        io_wait(shard->io, 0);
+        return;
+    }
+    io_wait(shard->io, wait_us);
+    mesh_awake(shard->mesh, shard->number);
+}
+
+static void note_quiet(struct shard *shard)
+{
+    bool quiet = shard->conns.table.used == 0 && shard->feeds.feeds.used == 0 && shard->conns.tickets == 0;
+    atomic_store_explicit(&shard->quiet, quiet, memory_order_relaxed);
+}
+
+static void note_turn(struct shard *shard)
+{
+    uint64_t us = (uint64_t)(shard->clock->monotonic_us(shard->clock) - shard->now_us);
+    STATS_ADD(&shard->stats, turns, 1);
+    if (us > STATS_READ(&shard->stats, turn_us_worst)) {
+        STATS_SET(&shard->stats, turn_us_worst, us);
+    }
+}
+
+void shard_turn(struct shard *shard, int64_t wait_us)
+{
+    shard->now_us = shard->clock->monotonic_us(shard->clock);
+    int64_t wall_ms = shard->clock->wall_ms(shard->clock);
+    conns_set_time(&shard->conns, shard->now_us, wall_ms);
+    owner_set_time(&shard->owner, wall_ms, shard->now_us);
+    shard->blocked = false;
+
+    take_orders(shard);
+    accept_turn(&shard->conns);
+    reap(shard);
+    receive_retries(&shard->conns);
+    drain_mesh(shard);
+    owner_advance(&shard->owner);
+    drain_tells(shard, shard->number); /* what we own and follow ourselves */
+    feeds_send(&shard->feeds);
+    mesh_ring_bells(shard->mesh, shard->number); /* others can begin while we deliver */
+    bool more = deliver_turn(&shard->conns);
+    close_turn(&shard->conns);
+    sweep(shard);
+    mesh_ring_bells(shard->mesh, shard->number);
+
+    note_quiet(shard);
+    note_turn(shard);
+    shard->blocked |= feeds_have_unsent(&shard->feeds) || owner_is_dirty(&shard->owner) || shard->conns.retries.size;
+    wait(shard, more, wait_us);
+}
+
+void shard_run(struct shard *shard)
+{
+    while (!(atomic_load_explicit(&shard->orders, memory_order_acquire) & SHARD_ORDER_STOP)) {
+        shard_turn(shard, WAIT_IDLE_US);
+    }
+}

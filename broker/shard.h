@@ -1,0 +1,87 @@
+/*
+ * shard: one thread's part of the broker, and the turn: the only file that sees all of it.
+ *
+ *                        ┌───────────────────────────── shard_turn() ─────────────────────────────┐
+ *   kernel ── events ──▶ reap ─▶ retry ─▶ drain mesh ─▶ advance ─▶ ask ─▶ deliver ─▶ close ─▶ sweep ─▶ bells ─▶ wait
+ *                         │        │          │            │         │        │         │
+ *                   receive,     input     owner: asks   tails    feeds'   sends to   slots go
+ *                   execute    that had    feeds: tells  to all    asks    sockets    back
+ *                              to wait     answers       followers
+ *
+ * The order is fixed, and what one step finds for another it leaves on a list. Nothing that another step may still name
+ * is freed before close. A publish of this shard to a topic of its own is delivered within one turn.
+ *
+ * The turn takes its time from a clock, its network from an io, its neighbours from a mesh: a test that supplies all
+ * three runs any number of shards on one thread, from one seed.
+ *
+ * Thread: all functions the shard's own, but for shard_order().
+ */
+#ifndef SHOAL_BROKER_SHARD_H
+#define SHOAL_BROKER_SHARD_H
+
+#include "base/clock.h"
+#include "conn/conn.h"
+#include "topic/owner.h"
+
+/* What the control thread may want of a shard. */
+enum shard_order {
+    SHARD_ORDER_DRAIN = 1 << 0,  /* see sweep_drain() */
+    SHARD_ORDER_RELOAD = 1 << 1, /* take setup.config anew */
+    SHARD_ORDER_STOP = 1 << 2,   /* shard_run() returns */
+};
+
+/* What a shard is given. All of it is borrowed, but for the io, which it takes. */
+struct shard_setup {
+    uint32_t shard;
+    uint32_t shard_count;
+    struct io *io;
+    struct mesh *mesh;
+    const struct clock *clock;
+    const struct config *config;
+    struct token_verifier *verifier; /* NULL: nobody needs a token */
+    _Atomic uint32_t *connections;   /* of all shards; bounded by limits.connections */
+    uint64_t seed;                   /* epochs and hashes: another one in each run */
+};
+
+struct shard {
+    /* fixed after start */
+    uint32_t number;
+    struct io *io;
+    struct mesh *mesh;
+    const struct clock *clock;
+    /* this thread's */
+    struct conns conns;
+    struct feeds feeds;
+    struct owner owner;
+    struct lane_writer writer;
+    struct deflater deflater;
+    struct inflater inflater;
+    bool deflater_made;
+    bool inflater_made;
+    int64_t now_us;
+    int64_t topics_swept_us;
+    bool blocked; /* something waits for room in a mesh ring */
+    /* written by this thread, read by others */
+    _Alignas(CACHE_LINE) struct stats stats;
+    _Atomic bool quiet;       /* no connection, subscription or ticket is left */
+    _Atomic uint32_t reloads; /* orders to reload that were carried out */
+    /* written by others */
+    _Alignas(CACHE_LINE) _Atomic uint32_t orders;
+    _Atomic(const struct config *) config_next;
+};
+
+/* NULL: no memory. Gives the shard. */
+struct shard *shard_create(const struct shard_setup *setup);
+/* Takes the shard and its io, and what is left for it in the mesh. After all shards have stopped. */
+void shard_destroy(struct shard *shard);
+
+/* One turn; waits at its end for at most `wait_us` (0: not at all), less if there is something to do. */
+void shard_turn(struct shard *shard, int64_t wait_us);
+
+/* Turns until SHARD_ORDER_STOP. */
+void shard_run(struct shard *shard);
+
+/* Gives an order. Any thread. */
+void shard_order(struct shard *shard, uint32_t orders);
+
+#endif
