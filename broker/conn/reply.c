@@ -129,7 +129,8 @@ void conn_respond(struct conns *conns, uint32_t slot, struct http_response *resp
 {
     struct conn *conn = conn_at(conns, slot);
     struct session *session = session_at(conns, conn);
-    response->keep_alive = session->keep_alive && !conns->draining && !(conn->flags & CONN_ENDED);
+    bool opening = conn->state == CONN_OPENING; /* refused: its handshake must not be left to a next request */
+    response->keep_alive = session->keep_alive && !opening && !conns->draining && !(conn->flags & CONN_ENDED);
     response->head_only = session->head_only;
     size_t size = http_response_write(NULL, 0, response);
     char *place = queue_reach(conns, slot, size);
