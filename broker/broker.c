@@ -322,10 +322,9 @@ void broker_block_signals(void)
 #define COUNT_STATS(name, help) +1
 enum { STATS_COUNT = 0 STATS_COUNTERS(COUNT_STATS) STATS_GAUGES(COUNT_STATS) };
 
-/* All counters, summed over the shards, and what the whole process holds. */
-static void log_stats(const struct broker *broker, const char *event)
+/* All figures, summed over the shards, and what the whole process holds. */
+static void sum_stats(const struct broker *broker, struct log_field fields[STATS_COUNT])
 {
-    struct log_field fields[STATS_COUNT + 2];
     size_t count = 0;
     uint64_t sum;
 #define ADD_FIELD(name, help)                                                                                          \
@@ -335,10 +334,16 @@ static void log_stats(const struct broker *broker, const char *event)
     }                                                                                                                  \
     fields[count++] = LOG_U64(#name, sum);
     STATS_GAUGES(ADD_FIELD)
-    fields[count++] = LOG_U64("chunks", chunk_count_in_use());
-    fields[count++] = LOG_U64("chunk_bytes", chunk_bytes_in_use());
     STATS_COUNTERS(ADD_FIELD)
-    logger_emit(LOG_INFO, event, fields, count);
+}
+
+static void log_stats(const struct log_field sums[STATS_COUNT], const char *event)
+{
+    struct log_field fields[STATS_COUNT + 2];
+    fields[0] = LOG_U64("chunks", chunk_count_in_use());
+    fields[1] = LOG_U64("chunk_bytes", chunk_bytes_in_use());
+    memcpy(fields + 2, sums, STATS_COUNT * sizeof *sums);
+    logger_emit(LOG_INFO, event, fields, STATS_COUNT + 2);
 }
 
 /* The former configuration may go when no shard reads it any more. */
@@ -409,7 +414,9 @@ void broker_wait(struct broker *broker)
         if (taken == SIGHUP) {
             reload(broker);
         } else if (taken == SIGUSR1) {
-            log_stats(broker, "stats");
+            struct log_field sums[STATS_COUNT];
+            sum_stats(broker, sums);
+            log_stats(sums, "stats");
         }
     }
 }
@@ -443,7 +450,9 @@ bool broker_stop(struct broker *broker)
     }
     bool quiet = all_quiet(broker);
     stop_threads(broker);
-    log_stats(broker, "stopped");
+    struct log_field sums[STATS_COUNT];
+    sum_stats(broker, sums);
     broker_free(broker);
+    log_stats(sums, "stopped"); /* chunks: none may be left now */
     return quiet;
 }

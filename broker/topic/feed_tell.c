@@ -142,6 +142,7 @@ static bool topic_send(struct feeds *feeds, uint32_t number, struct feed *feed)
         return false;
     }
     bool done = send_histories(feeds, number, feed);
+    feed_match(feeds, number);
     if (feed->state == FEED_JOINED && !feed->asking && feed_is_unused(feed)) {
         done &= send_leave(feeds, number, feed);
     }
