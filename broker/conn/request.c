@@ -70,14 +70,13 @@ static bool from_of(const struct http_request *request, struct from *from)
     struct span text;
     *from = (struct from){.kind = FROM_NEW};
     enum http_query query = http_query_get(request->query, "from", scratch, sizeof scratch, &text);
-    if (query == HTTP_QUERY_BAD) {
+    struct span last_event = http_header(request, "Last-Event-ID");
+    if (last_event.size) {
+        text = last_event; /* an EventSource that comes back keeps the URL that it began with */
+    } else if (query == HTTP_QUERY_NONE) {
+        return true;
+    } else if (query == HTTP_QUERY_BAD) {
         return false;
-    }
-    if (query == HTTP_QUERY_NONE) {
-        text = http_header(request, "Last-Event-ID");
-        if (text.size == 0) {
-            return true;
-        }
     }
     if (span_equal(text, SPAN_LITERAL("new"))) {
         return true;
@@ -413,16 +412,20 @@ static bool wants_stream(const struct http_request *request)
     return false;
 }
 
+/* 0: it is not a number of messages. More than are given at once is no mistake: `more` tells. */
 static uint32_t limit_of(const struct http_request *request)
 {
-    char scratch[16];
+    char scratch[32];
     struct span text;
     uint64_t limit;
-    if (http_query_get(request->query, "limit", scratch, sizeof scratch, &text) != HTTP_QUERY_FOUND ||
-        !json_u64_read(text, &limit)) {
+    enum http_query query = http_query_get(request->query, "limit", scratch, sizeof scratch, &text);
+    if (query == HTTP_QUERY_NONE) {
         return READ_MESSAGES_DEFAULT;
     }
-    return limit < 1 ? 1 : limit > READ_MESSAGES_MAX ? READ_MESSAGES_MAX : (uint32_t)limit;
+    if (query == HTTP_QUERY_BAD || !json_u64_read(text, &limit)) {
+        return 0;
+    }
+    return limit > READ_MESSAGES_MAX ? READ_MESSAGES_MAX : (uint32_t)limit;
 }
 
 static void get_history(struct conns *conns, uint32_t slot, const struct http_request *request, struct span topic,
@@ -437,11 +440,16 @@ static void get_history(struct conns *conns, uint32_t slot, const struct http_re
         conn_respond_error(conns, slot, conn->principal == PRINCIPAL_NOBODY ? REPLY_AUTH_REQUIRED : REPLY_FORBIDDEN);
         return;
     }
+    uint32_t limit = limit_of(request);
+    if (limit == 0) {
+        conn_respond_error(conns, slot, REPLY_FIELD_INVALID);
+        return;
+    }
     if (!keep_topic(conns, slot, topic)) {
         return;
     }
     leave_request(conns, slot, CONN_ANSWERING);
-    if (execute_read(conns, slot, session_at(conns, conn)->topic, from, limit_of(request)) == EXECUTE_RETRY) {
+    if (execute_read(conns, slot, session_at(conns, conn)->topic, from, limit) == EXECUTE_RETRY) {
         conn_respond_error(conns, slot, REPLY_BUSY);
     }
 }
@@ -453,7 +461,7 @@ static void get_topic(struct conns *conns, uint32_t slot, const struct http_requ
         conn_respond_error(conns, slot, REPLY_FIELD_INVALID);
     } else if (ws_handshake_wanted(request)) {
         open_raw(conns, slot, request, topic, &from);
-    } else if (wants_stream(request)) {
+    } else if (request->method == HTTP_GET && wants_stream(request)) {
         if (!keep_topic(conns, slot, topic)) {
             return;
         }

@@ -95,7 +95,7 @@ struct log_limits log_limits_of(const struct namespace_config *namespace)
 
 /* --- the table --- */
 
-static uint32_t topic_find(struct owner *owner, uint64_t hash, struct span text)
+uint32_t owner_topic_find(struct owner *owner, uint64_t hash, struct span text)
 {
     for (uint32_t n = index_first(&owner->index, hash); n; n = index_next(&owner->index, n)) {
         if (span_equal(name_span(topic_at(owner, n)->name), text)) {
@@ -120,7 +120,7 @@ static uint16_t namespace_index(const struct config *config, struct span topic)
 
 uint32_t owner_topic(struct owner *owner, uint64_t hash, struct name *name, struct span text)
 {
-    uint32_t number = topic_find(owner, hash, text);
+    uint32_t number = owner_topic_find(owner, hash, text);
     if (number) {
         return number;
     }

@@ -139,6 +139,9 @@ static inline const struct namespace_config *topic_namespace(struct owner *owner
 /* The limits that a namespace gives its logs. */
 struct log_limits log_limits_of(const struct namespace_config *namespace);
 
+/* The topic of this name, 0: there is none. */
+uint32_t owner_topic_find(struct owner *owner, uint64_t hash, struct span text);
+
 /* The topic of this name, made if need be. 0: limits.topics, or no memory. */
 uint32_t owner_topic(struct owner *owner, uint64_t hash, struct name *name, struct span text);
 

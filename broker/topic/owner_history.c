@@ -53,26 +53,38 @@ void owner_history(struct owner *owner, const struct envelope *ask)
     CHECK(mesh_tell(owner->mesh, owner->shard, ask->from, &tell));
 }
 
-/* The last `read_max` messages after ticket->offset. Does not make a topic that is not there. */
+/*
+ * Where a plain GET begins: after its position; else with the last `read_max` messages. A position of another epoch, or
+ * one that the history no longer reaches back to, begins with the oldest: the reader sees by `first` what is missing.
+ */
+static uint64_t read_first(struct owner *owner, const struct topic *topic, const struct ticket *ticket)
+{
+    struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
+    uint64_t first = log_first(&topic->log, &limits, owner->now_ms);
+    if (ticket->epoch) {
+        return ticket->epoch == topic->epoch && ticket->offset + 1 > first ? ticket->offset + 1 : first;
+    }
+    return topic->log.tail + 1 - first > ticket->read_max ? topic->log.tail + 1 - ticket->read_max : first;
+}
+
+/* A topic that is not there reads as empty: epoch and offset 0. */
 void owner_read(struct owner *owner, const struct envelope *ask)
 {
     struct ticket *ticket = ask->ticket;
-    uint32_t number = owner_topic(owner, ticket->hash, NULL, ticket_topic(ticket));
-    ticket->status = number ? REPLY_OK : REPLY_TOPICS_LIMIT;
+    uint32_t number = owner_topic_find(owner, ticket->hash, ticket_topic(ticket));
+    ticket->status = REPLY_OK;
     if (number) {
         struct topic *topic = topic_at(owner, number);
-        struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
-        uint64_t first = log_first(&topic->log, &limits, owner->now_ms);
-        if (ticket->epoch == topic->epoch && ticket->offset + 1 > first) {
-            first = ticket->offset + 1;
-        } else if (topic->log.tail + 1 - first > ticket->read_max) {
-            first = topic->log.tail + 1 - ticket->read_max;
-        }
+        uint64_t first = read_first(owner, topic, ticket);
         struct chunk *chunk = log_find(&topic->log, first);
         ticket->epoch = topic->epoch;
         ticket->first = first;
         ticket->offset = topic->log.tail;
         ticket->chunk = chunk ? chunk_share(chunk) : NULL;
+    } else {
+        ticket->epoch = 0;
+        ticket->first = 1;
+        ticket->offset = 0;
     }
     struct envelope tell = {.kind = TELL_READ, .ticket = ticket};
     CHECK(mesh_tell(owner->mesh, owner->shard, ask->from, &tell));
