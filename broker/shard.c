@@ -1,6 +1,7 @@
 /* shard: the turn. See shard.h. */
 #include "broker/shard.h"
 
+#include "admin/inspect.h"
 #include "base/check.h"
 #include "conn/accept.h"
 #include "conn/answer.h"
@@ -40,6 +41,7 @@ static bool parts_init(struct shard *shard, const struct shard_setup *setup)
     shard->conns = (struct conns){
         .io = setup->io,
         .mesh = setup->mesh,
+        .clock = setup->clock,
         .feeds = &shard->feeds,
         .stats = &shard->stats,
         .config = config,
@@ -224,12 +226,30 @@ static void drain_tells(struct shard *shard, uint32_t from)
     }
 }
 
+/* False: no room to answer yet. */
+static bool inspect(struct shard *shard, const struct envelope *ask)
+{
+    uint32_t peer = ask->inspection->peer;
+    if (mesh_tell_room(shard->mesh, shard->number, peer) == 0) {
+        return false;
+    }
+    inspect_work(ask->inspection, &shard->conns, &shard->owner);
+    struct envelope tell = {.kind = TELL_INSPECTED, .inspection = ask->inspection};
+    CHECK(mesh_tell(shard->mesh, shard->number, peer, &tell));
+    return true;
+}
+
+static bool work_ask(struct shard *shard, const struct envelope *ask)
+{
+    return ask->kind == ASK_INSPECT ? inspect(shard, ask) : owner_ask(&shard->owner, ask);
+}
+
 static void drain_asks(struct shard *shard, uint32_t from)
 {
     struct spsc *ring = mesh_asks(shard->mesh, from, shard->number);
     const struct envelope *ask;
     for (uint32_t i = 0; i <= ring->mask && (ask = spsc_peek(ring)) != NULL; i++) {
-        if (!owner_ask(&shard->owner, ask)) {
+        if (!work_ask(shard, ask)) {
             shard->blocked = true;
             return;
         }

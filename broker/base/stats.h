@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
+
 /* X(name, "what it counts"): they only grow */
 #define STATS_COUNTERS(X)                                                                                              \
     X(connections_accepted, "Sockets accepted")                                                                        \
@@ -66,9 +68,18 @@
     X(feeds, "Topics and filters followed by this shard's subscribers")                                                \
     X(tickets, "Requests on their way through the mesh")
 
+/* X(name, unit, "what is measured") */
+#define STATS_HISTOGRAMS(X)                                                                                            \
+    X(delay_us, US, "From a publish to the last send of the walk that delivers it, in us")                             \
+    X(fan_out, ONE, "Subscribers that a walk looked at")
+
 struct stats {
 #define X(name, help) _Atomic uint64_t name;
-    STATS_COUNTERS(X) STATS_GAUGES(X)
+    STATS_COUNTERS(X)
+    STATS_GAUGES(X)
+#undef X
+#define X(name, unit, help) struct histogram name;
+    STATS_HISTOGRAMS(X)
 #undef X
 };
 

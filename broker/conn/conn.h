@@ -29,6 +29,7 @@
 
 #include "auth/principal.h"
 #include "auth/token.h"
+#include "base/clock.h"
 #include "base/slab.h"
 #include "base/stats.h"
 #include "config/config.h"
@@ -74,6 +75,7 @@ enum conn_flags {
     CONN_INFLATES = 1 << 12, /* permessage-deflate was agreed on: messages from it may be deflated */
     CONN_DRAINED = 1 << 13,  /* was told to go, by draining */
     CONN_SHUT = 1 << 14,     /* our direction is ended */
+    CONN_MISSED = 1 << 15,   /* a cursor of its has a gap to tell */
 };
 
 /* 32 bytes: with a subscription (24) and its place in the feed's vector (4) an idle subscriber takes 60. */
@@ -156,6 +158,7 @@ struct walk_range {
 struct conns {
     struct io *io;
     struct mesh *mesh;
+    const struct clock *clock; /* only to measure: a step works with the turn's time */
     struct feeds *feeds;
     struct stats *stats;
     const struct config *config;
@@ -187,9 +190,11 @@ struct conns {
     uint32_t sweep_at;
     int64_t sweep_us; /* when the sweep last ran */
     uint32_t session_sweep_at;
-    uint32_t drain_at;
-    int64_t drain_us; /* when draining began, 0: it has not */
-    char *scratch;    /* decoded strings of a command, inflated messages */
+    uint32_t drain_at;    /* slot */
+    uint32_t drain_count; /* connections when draining began */
+    uint32_t drained;     /* of these were told to go */
+    int64_t drain_us;     /* when draining began, 0: it has not */
+    char *scratch;        /* decoded strings of a command, inflated messages */
     char *inflated;
     struct batch_entry *batch;
     uint32_t batch_size;

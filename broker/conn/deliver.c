@@ -273,6 +273,10 @@ static void deliver_ready(struct conns *conns, uint32_t slot)
     if (conn->state == CONN_GONE || (conn->flags & (CONN_BLOCKED | CONN_SENDING))) {
         return; /* settling, or IO_WRITABLE, makes it ready again */
     }
+    slow_tell(conns, slot);
+    if (conn->state == CONN_GONE) {
+        return;
+    }
     if (!has_more(conns, conn)) {
         all_sent(conns, slot);
         return;
@@ -416,6 +420,14 @@ static void woken(void *context, uint32_t cursor)
     }
 }
 
+/* What the metrics tell of a walk. Those who were postponed or blocked are not waited for. */
+static void walk_measure(struct conns *conns, const struct feed *feed)
+{
+    uint32_t now_us = (uint32_t)conns->clock->monotonic_us(conns->clock);
+    histogram_add(&conns->stats->delay_us, now_us - feed->walk_us);
+    histogram_add(&conns->stats->fan_out, feed->walk_end);
+}
+
 /* One feed's share. Returns the sends that it took. */
 static uint32_t deliver_feed(struct conns *conns, uint32_t number, uint32_t most)
 {
@@ -427,6 +439,7 @@ static uint32_t deliver_feed(struct conns *conns, uint32_t number, uint32_t most
     }
     uint32_t done = walk_slice(conns, number, most);
     if (feed->walk_at >= feed->walk_end) {
+        walk_measure(conns, feed);
         feed_walk_finish(conns->feeds, number);
     }
     if (feed->walking || feed->walked < feed->tail) {

@@ -20,6 +20,7 @@
 #include "base/limits.h"
 
 struct chunk;
+struct inspection;
 struct name;
 struct ticket;
 
@@ -34,6 +35,7 @@ enum envelope_kind {
                      lanes from now on (0: no more), and no longer in those (0: it did not) */
     ASK_WALKED,   /* topic, offset: all our subscribers that keep up have been sent the log so far */
     ASK_READ,     /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
+    ASK_INSPECT,  /* inspection (lent): a page of the shard's tables; goes back in TELL_INSPECTED */
     /* tells */
     TELL_PUBLISHED, /* ticket, with its status, epoch and offset set */
     TELL_JOINED,    /* feed, topic, epoch, offset (the tail), lanes, status; else than REPLY_OK: not joined */
@@ -41,9 +43,10 @@ enum envelope_kind {
     TELL_FILTERED,  /* feed, lanes: the ASK_FILTER is done at this owner */
     TELL_FOLLOW,    /* name (reference given), hash, topic, epoch, offset: a topic that matches one of your filters */
     TELL_TAIL,      /* feed, chunk (reference given: the one with the first new message; NULL: nothing new), offset (the
-                       new tail), bytes (of the log up to there), flags */
+                       new tail), bytes (of the log up to there), time_us, flags */
     TELL_HISTORY,   /* ref, chunk (reference given, or NULL), epoch, offset (deliver after this one), status */
     TELL_READ,      /* ticket */
+    TELL_INSPECTED, /* inspection, filled */
     ENVELOPE_KINDS,
 };
 
@@ -69,14 +72,15 @@ struct envelope {
     uint32_t topic; /* number in the owner's table of topics */
     uint32_t feed;  /* number in the follower's table of feeds */
     uint32_t ref;
-    uint32_t spare_too;
-    uint64_t hash; /* of the topic's name */
+    uint32_t time_us; /* TELL_TAIL: when the first new message was published: monotonic, its low 32 bits */
+    uint64_t hash;    /* of the topic's name */
     uint64_t epoch;
     uint64_t offset;
     union {
         struct chunk *chunk;
         struct name *name;
         struct ticket *ticket;
+        struct inspection *inspection;
     };
     uint64_t bytes;
 };

@@ -75,9 +75,10 @@ struct cursor {
     uint32_t next;
     uint32_t conn_next; /* of the same connection: its cursors in the order of sending */
     uint32_t partial;   /* bytes of message offset + 1 that were sent already */
-    uint64_t offset;    /* the last message that was sent whole */
+    uint64_t offset;    /* the last message that was sent whole, or skipped */
+    uint64_t missed;    /* the first message that was skipped and not told yet; 0: none */
 };
-static_assert(sizeof(struct cursor) == 32, "what a slow reader costs");
+static_assert(sizeof(struct cursor) == 40, "what a slow reader costs");
 
 /* A chunk with cursors in it. */
 struct hold {
@@ -98,6 +99,8 @@ struct feed {
     uint64_t tail_bytes; /* of the log up to there */
     uint64_t walked;     /* the last message that subscribers without a cursor were sent */
     uint64_t target;     /* walking: what they are being sent up to */
+    uint32_t fresh_us;   /* when the first message that no walk has taken yet was published: the low 32 bits */
+    uint32_t walk_us;    /* walking: the same of the first one that is being sent */
     struct chunk *base;  /* reference on the chunk with message walked + 1; NULL: walked == tail */
     struct vector subscribers;
     uint32_t walk_at;

@@ -211,6 +211,7 @@ bool feed_walk_begin(struct feeds *feeds, uint32_t number)
     }
     feed->walking = true;
     feed->target = walk_target(feed);
+    feed->walk_us = feed->fresh_us;
     feed->walk_at = 0;
     feed->walk_end = feed->subscribers.size;
     while (feed->parked && feed->target == feed->tail) {

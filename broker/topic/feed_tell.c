@@ -326,9 +326,13 @@ void feed_match(struct feeds *feeds, uint32_t number)
 }
 
 /* The feed's log has grown up to `tail`, beginning in `chunk`, whose reference is taken. */
-static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk, uint64_t tail, uint64_t tail_bytes)
+static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk, uint64_t tail, uint64_t tail_bytes,
+                       uint32_t time_us)
 {
     struct feed *feed = feed_at(feeds, number);
+    if (feed->tail == (feed->walking ? feed->target : feed->walked)) {
+        feed->fresh_us = time_us;
+    }
     feed->tail = tail;
     feed->tail_bytes = tail_bytes;
     if (feed->subscribers.size == 0 && !feed->walking) {
@@ -346,7 +350,8 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
     feeds_mark_dirty(feeds, number);
 }
 
-static void filter_append(struct feeds *feeds, uint32_t number, const struct chunk *chunk, uint32_t index)
+static void filter_append(struct feeds *feeds, uint32_t number, const struct chunk *chunk, uint32_t index,
+                          uint32_t time_us)
 {
     struct feed *feed = feed_at(feeds, number);
     if (feed->subscribers.size == 0 || feed->lanes == 0) {
@@ -359,18 +364,19 @@ static void filter_append(struct feeds *feeds, uint32_t number, const struct chu
     }
     log_trim(feed->log, &limits, 0);
     STATS_ADD(feeds->stats, filter_copies, 1);
-    feed_grown(feeds, number, chunk_share(feed->log->newest), feed->log->tail, feed->log->bytes);
+    feed_grown(feeds, number, chunk_share(feed->log->newest), feed->log->tail, feed->log->bytes, time_us);
 }
 
 /* Every message of a topic goes into the log of each filter that matches, once for all who follow the filter. */
-static void copy_to_filters(struct feeds *feeds, uint32_t number, struct chunk *chunk, uint64_t from, uint64_t to)
+static void copy_to_filters(struct feeds *feeds, uint32_t number, struct chunk *chunk, uint64_t from, uint64_t to,
+                            uint32_t time_us)
 {
     feed_match(feeds, number);
     struct feed *feed = feed_at(feeds, number);
     for (uint64_t offset = from; offset <= to && feed->matches.size; offset++) {
         chunk = chunk_with(chunk, offset);
         for (uint32_t i = 0; i < feed->matches.size; i++) {
-            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base));
+            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base), time_us);
         }
     }
 }
@@ -382,8 +388,8 @@ static void tell_tail(struct feeds *feeds, const struct envelope *tell)
         feed->owes_walked = true;
     }
     if (tell->chunk) {
-        copy_to_filters(feeds, tell->feed, tell->chunk, feed->tail + 1, tell->offset);
-        feed_grown(feeds, tell->feed, tell->chunk, tell->offset, tell->bytes);
+        copy_to_filters(feeds, tell->feed, tell->chunk, feed->tail + 1, tell->offset, tell->time_us);
+        feed_grown(feeds, tell->feed, tell->chunk, tell->offset, tell->bytes, tell->time_us);
     }
     if (feed->owes_walked && !feed->walking && feed->walked == feed->tail) {
         feed_mark_unsent(feeds, tell->feed);

@@ -73,6 +73,7 @@ void owner_set_time(struct owner *owner, int64_t wall_ms, int64_t monotonic_us)
 {
     owner->now_ms = wall_ms;
     owner->now_s = (uint32_t)(monotonic_us / 1000000);
+    owner->now_us = (uint32_t)monotonic_us;
 }
 
 struct log_limits log_limits_of(const struct namespace_config *namespace)
@@ -274,6 +275,7 @@ static void followers_lag(struct owner *owner, struct topic *topic)
         struct follower *follower = follower_at(owner, n);
         if (!follower->untold) {
             follower->untold = chunk_share(topic->log.newest);
+            follower->untold_us = owner->now_us;
         }
     }
 }
@@ -411,6 +413,7 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
         .chunk = follower->untold,
         .offset = topic->log.tail,
         .bytes = topic->log.bytes,
+        .time_us = follower->untold_us,
         .flags = follower->report_unasked ? TELL_TAIL_REPORT : 0,
     };
     if (!mesh_tell(owner->mesh, owner->shard, follower->shard, &tell)) {

@@ -51,6 +51,7 @@ struct follower {
     bool reporting;       /* an ASK_WALKED is awaited */
     bool report_unasked;  /* and it was not told so yet */
     uint64_t told;        /* offset */
+    uint32_t untold_us;   /* when message told + 1 was published: the low 32 bits */
     struct chunk *untold; /* reference on the chunk with message told + 1; NULL: all is told */
 };
 
@@ -91,8 +92,9 @@ struct owner {
     struct ticket *answers_first; /* answers that found no room in their ring */
     struct ticket *answers_last;
     uint32_t sweep_at;
-    int64_t now_ms; /* wall clock of this turn */
-    uint32_t now_s; /* shard's seconds of this turn */
+    int64_t now_ms;  /* wall clock of this turn */
+    uint32_t now_s;  /* shard's seconds of this turn */
+    uint32_t now_us; /* the same in us: the low 32 bits */
     uint64_t epoch_seed;
 };
 
