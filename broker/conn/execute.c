@@ -224,6 +224,9 @@ static enum reply_error unsubscribe(struct conns *conns, uint32_t slot, const st
     if (topic_filter_check(command->topic) != TOPIC_OK) {
         return REPLY_TOPIC_INVALID;
     }
+    if (conn_at(conns, slot)->principal == PRINCIPAL_NOBODY) {
+        return REPLY_AUTH_REQUIRED;
+    }
     uint32_t feed = feeds_find(conns->feeds, command->topic, topic_filter_is_wild(command->topic));
     uint32_t count;
     uint32_t number = subscription_find(conns, conn_at(conns, slot), feed, &count);

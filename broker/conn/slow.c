@@ -14,32 +14,32 @@ static void disconnect(struct conns *conns, uint32_t slot, uint32_t subscription
     }
 }
 
-static void tell_gap(struct conns *conns, uint32_t slot, const struct feed *feed, uint64_t from, uint64_t to)
+/*
+ * What lies between is told as a gap, but not now: its reader takes nothing, and may be passed many times before it
+ * does. One cursor remembers one gap, however long; frames that wait would grow with the stream.
+ */
+static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, uint64_t from, uint64_t to)
 {
-    STATS_ADD(conns->stats, gaps_told, 1);
     STATS_ADD(conns->stats, messages_skipped, to - from + 1);
-    conn_reply(conns, slot,
-               &(struct reply){
-                   .kind = REPLY_KIND_GAP,
-                   .topic = name_span(feed->name),
-                   .epoch = feed->epoch,
-                   .from_offset = from,
-                   .to_offset = to,
-                   .reason = GAP_SLOW,
-               });
+    if (conn_at(conns, slot)->dialect == DIALECT_RAW) {
+        return; /* can't be told */
+    }
+    if (cursor->missed == 0) {
+        cursor->missed = from;
+    }
+    conn_at(conns, slot)->flags |= CONN_MISSED;
 }
 
-/* Moves a cursor on to the message `first`, of which the chunk is known; what lies between is told as a gap. */
+/* Moves a cursor on to the message `first`, of which the chunk is known. */
 static void jump(struct conns *conns, uint32_t slot, uint32_t number, struct chunk *chunk, uint64_t first)
 {
     struct cursor *cursor = cursor_at(conns->feeds, number);
-    const struct subscription *subscription = subscription_at(conns->feeds, cursor->subscription);
-    const struct feed *feed = feed_at(conns->feeds, subscription->feed);
     uint64_t from = cursor->offset + 1;
     bool dropped;
-    cursor_move(conns->feeds, number, chunk, first - 1, 0, &dropped);
+    bool at_tail = cursor_move(conns->feeds, number, chunk, first - 1, 0, &dropped);
+    CHECK(!at_tail); /* `first` is there to be read */
     if (from < first) {
-        tell_gap(conns, slot, feed, from, first - 1);
+        miss(conns, slot, cursor, from, first - 1);
     }
 }
 
@@ -71,5 +71,41 @@ void slow_policy(struct conns *conns, uint32_t feed)
     uint32_t hold;
     while ((hold = feed_passed(conns->feeds, feed)) != 0) {
         pass(conns, feed, hold_at(conns->feeds, hold)->cursors);
+    }
+}
+
+static void tell_gap(struct conns *conns, uint32_t slot, struct cursor *cursor)
+{
+    const struct feed *feed = feed_at(conns->feeds, subscription_at(conns->feeds, cursor->subscription)->feed);
+    const struct reply gap = {
+        .kind = REPLY_KIND_GAP,
+        .topic = name_span(feed->name),
+        .epoch = feed->epoch,
+        .from_offset = cursor->missed,
+        .to_offset = cursor->offset,
+        .reason = GAP_SLOW,
+    };
+    cursor->missed = 0;
+    STATS_ADD(conns->stats, gaps_told, 1);
+    conn_reply(conns, slot, &gap);
+}
+
+void slow_tell(struct conns *conns, uint32_t slot)
+{
+    struct conn *conn = conn_at(conns, slot);
+    if (!(conn->flags & CONN_MISSED)) {
+        return;
+    }
+    conn->flags &= (uint16_t)~CONN_MISSED;
+    uint32_t next;
+    for (uint32_t n = conn->behind; n; n = next) {
+        struct cursor *cursor = cursor_at(conns->feeds, n);
+        next = cursor->conn_next;
+        if (cursor->missed) {
+            tell_gap(conns, slot, cursor);
+        }
+        if (conn->state == CONN_CLOSING || conn->state == CONN_GONE) {
+            return; /* too many replies: its cursors are gone */
+        }
     }
 }

@@ -115,33 +115,50 @@ void sweep_drain(struct conns *conns)
     conns->draining = true;
     conns->drain_us = conns->now_us;
     conns->drain_at = 0;
+    conns->drain_count = conns->table.used;
+    conns->drained = 0;
     io_listen_stop(conns->io);
 }
 
-static void drain_conn(struct conns *conns, uint32_t slot)
+/* Whether there was one that had to be told. */
+static bool drain_conn(struct conns *conns, uint32_t slot)
 {
     struct conn *conn = conn_at(conns, slot);
     if (conn->state == CONN_OPEN || conn->state == CONN_STREAM) {
         conn_close(conns, slot, CLOSE_DRAINING);
     } else if (conn->state == CONN_REQUEST) {
         conn_abort(conns, slot);
+    } else {
+        return false;
     }
+    return true;
 }
 
-/* As much of the table as is due by now; when the time is up, all of it again and again. */
-static void drain_step(struct conns *conns)
+static void drain_all(struct conns *conns)
 {
-    uint32_t end = slab_end(&conns->table);
-    int64_t span_us = (int64_t)conns->config->broker.drain_s * 1000000;
-    int64_t elapsed_us = conns->now_us - conns->drain_us;
-    bool over = elapsed_us >= span_us;
-    uint32_t until = over ? end : (uint32_t)((uint64_t)end * (uint64_t)elapsed_us / (uint64_t)span_us);
-    for (uint32_t slot = over ? 0 : conns->drain_at; slot < until; slot++) {
+    for (uint32_t slot = 0; slot < slab_end(&conns->table); slot++) {
         if (slab_mapped(&conns->table, slot)) {
             drain_conn(conns, slot);
         }
     }
-    conns->drain_at = until;
+}
+
+/* As many as are due by now; when the time is up, whoever is left, again and again. */
+static void drain_step(struct conns *conns)
+{
+    int64_t span_us = (int64_t)conns->config->broker.drain_s * 1000000;
+    int64_t elapsed_us = conns->now_us - conns->drain_us;
+    if (elapsed_us >= span_us) {
+        drain_all(conns);
+        return;
+    }
+    uint32_t end = slab_end(&conns->table);
+    uint32_t wanted = due(conns->drain_count, elapsed_us, span_us);
+    for (; conns->drain_at < end && conns->drained < wanted; conns->drain_at++) {
+        if (slab_mapped(&conns->table, conns->drain_at) && drain_conn(conns, conns->drain_at)) {
+            conns->drained++;
+        }
+    }
 }
 
 /* Steps are not worth it more often than this. */
