@@ -262,7 +262,7 @@ over('history: all, the last few, after a position, page by page', { ...KEEPS_HI
     assert.deepEqual(seen, Array.from({ length: 152 }, (_, n) => n + 1));
     assert.deepEqual((await history(broker, 'past', { limit: 2 })).messages.map((message) => message.offset), [151, 152]);
     assert.deepEqual((await history(broker, 'past', { from: `${page.epoch}:152` })).messages, []);
-    for (const limit of ['0', '1001', 'x', '-1', '']) {
+    for (const limit of ['0', 'x', '-1', '1.5', '']) {
         const answer = await get(broker, `/v1/topics/past?limit=${limit}`);
         assert.equal(answer.status, 400, `limit=${limit}`);
         assert.equal(answer.json.error.code, 'field_invalid', `limit=${limit}`);

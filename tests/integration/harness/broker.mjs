@@ -55,8 +55,9 @@ export async function withBroker(options, body) {
     try {
         await body(broker);
     } catch (error) {
+        const explained = broker.explained(error);
         broker.abandon();
-        throw broker.explained(error);
+        throw explained;
     }
     await broker.stop();
 }
@@ -86,8 +87,9 @@ export class Broker {
         try {
             await broker.ready();
         } catch (error) {
+            const explained = broker.explained(error);
             broker.abandon();
-            throw broker.explained(error);
+            throw explained;
         }
         return broker;
     }
@@ -239,7 +241,9 @@ export class Broker {
     /* The error, with the end of the log. */
     explained(error) {
         const log = [...this.noise, ...this.lines.map((line) => JSON.stringify(line))].slice(-40).join('\n');
-        error.message += `\n--- the broker's log ends ---\n${log}`;
+        const { exitCode, signalCode } = this.process;
+        const fate = signalCode ?? (exitCode !== null ? `status ${exitCode}` : 'it lives');
+        error.message += `\n--- the broker (${fate}), its log ends ---\n${log}`;
         return error;
     }
 }
