@@ -22,6 +22,7 @@
 struct chunk;
 struct inspection;
 struct name;
+struct replay_ask;
 struct ticket;
 
 enum envelope_kind {
@@ -36,6 +37,7 @@ enum envelope_kind {
     ASK_WALKED,   /* topic, offset: all our subscribers that keep up have been sent the log so far */
     ASK_READ,     /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
     ASK_INSPECT,  /* inspection (lent): a page of the shard's tables; goes back in TELL_INSPECTED */
+    ASK_REPLAY,        /* replay: what a filter's subscriber missed here; goes back in TELL_REPLAY */
     /* tells */
     TELL_PUBLISHED, /* ticket, with its status, epoch and offset set */
     TELL_JOINED,    /* feed, topic, epoch, offset (the tail), lanes, status; else than REPLY_OK: not joined */
@@ -46,6 +48,7 @@ enum envelope_kind {
                        new tail), bytes (of the log up to there), time_us, flags */
     TELL_HISTORY,   /* ref, chunk (reference given, or NULL), epoch, offset (deliver after this one), status */
     TELL_READ,      /* ticket */
+    TELL_REPLAY,    /* replay */
     TELL_INSPECTED, /* inspection, filled */
     ENVELOPE_KINDS,
 };
@@ -80,6 +83,7 @@ struct envelope {
         struct chunk *chunk;
         struct name *name;
         struct ticket *ticket;
+        struct replay_ask *replay;
         struct inspection *inspection;
     };
     uint64_t bytes;

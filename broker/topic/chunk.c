@@ -19,9 +19,10 @@ uint64_t chunk_count_in_use(void)
     return atomic_load_explicit(&count_in_use, memory_order_relaxed);
 }
 
-static size_t chunk_size(uint32_t messages_max)
+static size_t chunk_size(uint32_t messages_max, bool origins)
 {
-    size_t size = sizeof(struct chunk) + messages_max * sizeof(struct chunk_info);
+    size_t message = sizeof(struct chunk_info) + (origins ? sizeof(struct chunk_origin) : 0);
+    size_t size = sizeof(struct chunk) + messages_max * message;
     return (size + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
 }
 
@@ -55,21 +56,23 @@ static void chunk_destroy(struct chunk *chunk)
     for (int i = 0; i < LANE_COUNT; i++) {
         lane_destroy(chunk_lane(chunk, i), chunk->messages_max);
     }
-    atomic_fetch_sub_explicit(&bytes_in_use, chunk_size(chunk->messages_max), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&bytes_in_use, chunk_size(chunk->messages_max, chunk->origins), memory_order_relaxed);
     atomic_fetch_sub_explicit(&count_in_use, 1, memory_order_relaxed);
     free(chunk);
 }
 
-struct chunk *chunk_create(uint64_t base, uint64_t start_bytes, uint32_t messages_max, uint32_t room, uint8_t lanes)
+struct chunk *chunk_create(uint64_t base, uint64_t start_bytes, uint32_t messages_max, uint32_t room, uint8_t lanes,
+                           bool origins)
 {
-    struct chunk *chunk = aligned_alloc(CACHE_LINE, chunk_size(messages_max));
+    struct chunk *chunk = aligned_alloc(CACHE_LINE, chunk_size(messages_max, origins));
     if (!chunk) {
         return NULL;
     }
     *chunk = (struct chunk){.base = base, .start_bytes = start_bytes, .messages_max = messages_max};
-    chunk->infos = (struct chunk_info *)(chunk + 1);
+    chunk->origins = origins ? (struct chunk_origin *)(chunk + 1) : NULL;
+    chunk->infos = (struct chunk_info *)((struct chunk_origin *)(chunk + 1) + (origins ? messages_max : 0));
     atomic_init(&chunk->references, 1);
-    atomic_fetch_add_explicit(&bytes_in_use, chunk_size(messages_max), memory_order_relaxed);
+    atomic_fetch_add_explicit(&bytes_in_use, chunk_size(messages_max, origins), memory_order_relaxed);
     atomic_fetch_add_explicit(&count_in_use, 1, memory_order_relaxed);
     for (int i = 0; i < LANE_COUNT; i++) {
         struct chunk_lane *lane = lanes & LANE_BIT(i) ? lane_create(messages_max, room) : NULL;
@@ -158,7 +161,7 @@ bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct 
     return fits;
 }
 
-bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t index, uint32_t *room)
+bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t index, uint64_t hash, uint32_t *room)
 {
     bool fits = chunk->count < chunk->messages_max;
     *room = 0;
@@ -179,6 +182,7 @@ bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t i
     }
     if (fits) {
         info_set(chunk, chunk_time_ms(from, index), from->infos[index].kind);
+        chunk->origins[chunk->count] = (struct chunk_origin){.hash = hash, .offset = from->base + index};
         message_done(chunk);
     }
     return fits;

@@ -38,6 +38,12 @@ struct chunk_info {
     uint8_t kind;           /* enum payload_kind */
 };
 
+/* Where a message in the log of a filter came from. */
+struct chunk_origin {
+    uint64_t hash; /* of the topic's name */
+    uint64_t offset;
+};
+
 struct chunk {
     /* fixed when made */
     uint64_t base;        /* offset of the first message */
@@ -49,6 +55,7 @@ struct chunk {
     uint32_t measure;     /* bytes in the measuring lane; valid for others once sealed */
     _Atomic bool retired; /* no longer part of the log's history */
     struct chunk_info *infos;
+    struct chunk_origin *origins; /* NULL: the log is no filter's */
     _Atomic(struct chunk *) next; /* set when sealed */
     _Atomic(struct chunk_lane *) lanes[LANE_COUNT];
     /* written by all */
@@ -59,8 +66,10 @@ struct chunk {
 uint64_t chunk_bytes_in_use(void);
 uint64_t chunk_count_in_use(void);
 
-/* An empty chunk with these lanes, each with `room` bytes. Gives a reference. NULL: no memory. */
-struct chunk *chunk_create(uint64_t base, uint64_t start_bytes, uint32_t messages_max, uint32_t room, uint8_t lanes);
+/* An empty chunk with these lanes, each with `room` bytes; of a filter's log if `origins`. Gives a reference. NULL: no
+ * memory. */
+struct chunk *chunk_create(uint64_t base, uint64_t start_bytes, uint32_t messages_max, uint32_t room, uint8_t lanes,
+                           bool origins);
 
 struct chunk *chunk_share(struct chunk *chunk);
 /* Takes a reference; frees the chunk, and those that only it held, with the last. NULL is allowed. */
@@ -73,10 +82,11 @@ void chunk_drop(struct chunk *chunk);
 bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct message *message, uint32_t *room);
 
 /*
- * Appends message `index` of another chunk, in all lanes of this one. As chunk_append(). A lane that the other lacks
- * gets no bytes: whoever reads it here came after the message was published.
+ * Appends message `index` of another chunk, which is of the topic with this hash, in all lanes of this one. As
+ * chunk_append(). A lane that the other lacks gets no bytes: whoever reads it here came after the message was
+ * published.
  */
-bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t index, uint32_t *room);
+bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t index, uint64_t hash, uint32_t *room);
 
 /* Seals the chunk: `next` follows (its reference is given to the chunk). Owner's thread. */
 void chunk_seal(struct chunk *chunk, struct chunk *next);

@@ -232,7 +232,7 @@ void feeds_sweep(struct feeds *feeds, uint32_t count)
         if (slab_mapped(&feeds->feeds, number) && feed_at(feeds, number)->name) {
             struct feed *feed = feed_at(feeds, number);
             if (feed->log && feed->walked == feed->tail) {
-                log_release(feed->log); /* a silent filter's open chunk */
+                log_release_unread(feed->log); /* a silent filter's open chunk */
             }
             if (!feed->log && feed->known && feed->subscribers.size == 0) {
                 feed_check_used(feeds, number);

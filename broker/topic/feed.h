@@ -55,8 +55,9 @@ struct subscription {
     uint32_t place;  /* LIVE: index among the feed's subscribers; before: the next one that waits */
     uint32_t cursor; /* LIVE: 0 if up to date; before: its wish */
     uint8_t lane;
-    uint8_t state; /* enum subscription_state */
-    uint16_t spare;
+    uint8_t state;  /* enum subscription_state */
+    bool suspended; /* has a cursor that must not go on yet: a replay comes first (conn/replay) */
+    uint8_t spare;
 };
 static_assert(sizeof(struct subscription) == 24, "a part of the budget for an idle subscriber");
 

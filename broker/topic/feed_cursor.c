@@ -131,7 +131,8 @@ struct chunk *cursor_chunk(struct feeds *feeds, const struct cursor *cursor)
 static bool cursor_drop_at_tail(struct feeds *feeds, struct feed *feed, uint32_t number)
 {
     uint32_t subscription = cursor_at(feeds, number)->subscription;
-    if (feed->walking ? feed->target != feed->tail : feed->walked != feed->tail) {
+    bool behind = feed->walking ? feed->target != feed->tail : feed->walked != feed->tail;
+    if (behind || subscription_at(feeds, subscription)->suspended) {
         return false;
     }
     cursor_free(feeds, number);
@@ -187,6 +188,17 @@ void feed_unpark(struct feeds *feeds, uint32_t number, void (*woken)(void *conte
 
 /* --- walks --- */
 
+/* Those that stand where the feed is, or will be when the walk is over, need no place of their own. */
+static void parked_drop(struct feeds *feeds, struct feed *feed)
+{
+    uint32_t next;
+    for (uint32_t n = feed->parked; n; n = next) {
+        next = cursor_at(feeds, n)->next;
+        CHECK(cursor_at(feeds, n)->offset == feed->tail);
+        cursor_drop_at_tail(feeds, feed, n);
+    }
+}
+
 /* How far one walk goes: what one send may carry, in whole chunks but for the last. */
 static uint64_t walk_target(const struct feed *feed)
 {
@@ -214,10 +226,7 @@ bool feed_walk_begin(struct feeds *feeds, uint32_t number)
     feed->walk_us = feed->fresh_us;
     feed->walk_at = 0;
     feed->walk_end = feed->subscribers.size;
-    while (feed->parked && feed->target == feed->tail) {
-        CHECK(cursor_at(feeds, feed->parked)->offset == feed->tail);
-        CHECK(cursor_drop_at_tail(feeds, feed, feed->parked));
-    }
+    parked_drop(feeds, feed);
     STATS_ADD(feeds->stats, walks, 1);
     return true;
 }
@@ -233,9 +242,7 @@ void feed_walk_finish(struct feeds *feeds, uint32_t number)
         feed->base = chunk_share(chunk_with(before, feed->walked + 1));
     } else {
         feed->base = NULL;
-        while (feed->parked) {
-            CHECK(cursor_drop_at_tail(feeds, feed, feed->parked));
-        }
+        parked_drop(feeds, feed);
     }
     chunk_drop(before);
     if (feed->owes_walked) {

@@ -351,14 +351,14 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
 }
 
 static void filter_append(struct feeds *feeds, uint32_t number, const struct chunk *chunk, uint32_t index,
-                          uint32_t time_us)
+                          uint64_t hash, uint32_t time_us)
 {
     struct feed *feed = feed_at(feeds, number);
     if (feed->subscribers.size == 0 || feed->lanes == 0) {
         return;
     }
     struct log_limits limits = {.chunk_bytes_max = CHUNK_BYTES_MAX};
-    if (!log_append_copy(feed->log, &limits, feed->lanes, chunk, index)) {
+    if (!log_append_copy(feed->log, &limits, feed->lanes, chunk, index, hash)) {
         STATS_ADD(feeds->stats, memory_refusals, 1);
         return;
     }
@@ -376,7 +376,8 @@ static void copy_to_filters(struct feeds *feeds, uint32_t number, struct chunk *
     for (uint64_t offset = from; offset <= to && feed->matches.size; offset++) {
         chunk = chunk_with(chunk, offset);
         for (uint32_t i = 0; i < feed->matches.size; i++) {
-            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base), time_us);
+            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base),
+                          feed->link.hash, time_us);
         }
     }
 }

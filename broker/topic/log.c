@@ -10,7 +10,8 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 }
 
 /* The chunk that follows `last` is four times its size, up to the largest; one message alone may need more. */
-static struct chunk *chunk_for(const struct log *log, const struct log_limits *limits, uint8_t lanes, uint32_t needed)
+static struct chunk *chunk_for(const struct log *log, const struct log_limits *limits, uint8_t lanes, uint32_t needed,
+                               bool origins)
 {
     const struct chunk *last = log->newest;
     uint32_t room = CHUNK_BYTES_MIN;
@@ -22,7 +23,7 @@ static struct chunk *chunk_for(const struct log *log, const struct log_limits *l
     if (needed > room) {
         room = needed;
     }
-    return chunk_create(log->tail + 1, log->bytes, messages, room, lanes);
+    return chunk_create(log->tail + 1, log->bytes, messages, room, lanes, origins);
 }
 
 static void chunk_becomes_newest(struct log *log, struct chunk *chunk)
@@ -62,10 +63,10 @@ bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes,
     uint32_t needed = 0;
     uint32_t before = log->newest ? log->newest->measure : 0;
     if (!open_chunk_serves(log, lanes) || !chunk_append(log->newest, writer, message, &needed)) {
-        struct chunk *chunk = chunk_for(log, limits, lanes, needed);
+        struct chunk *chunk = chunk_for(log, limits, lanes, needed, false);
         while (chunk && !chunk_append(chunk, writer, message, &needed)) {
             chunk_drop(chunk);
-            chunk = chunk_for(log, limits, lanes, needed);
+            chunk = chunk_for(log, limits, lanes, needed, false);
         }
         if (!chunk) {
             return false;
@@ -78,15 +79,15 @@ bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes,
 }
 
 bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
-                     uint32_t index)
+                     uint32_t index, uint64_t hash)
 {
     uint32_t needed = 0;
     uint32_t before = log->newest ? log->newest->measure : 0;
-    if (!open_chunk_serves(log, lanes) || !chunk_append_copy(log->newest, from, index, &needed)) {
-        struct chunk *chunk = chunk_for(log, limits, lanes, needed);
-        while (chunk && !chunk_append_copy(chunk, from, index, &needed)) {
+    if (!open_chunk_serves(log, lanes) || !chunk_append_copy(log->newest, from, index, hash, &needed)) {
+        struct chunk *chunk = chunk_for(log, limits, lanes, needed, true);
+        while (chunk && !chunk_append_copy(chunk, from, index, hash, &needed)) {
             chunk_drop(chunk);
-            chunk = chunk_for(log, limits, lanes, needed);
+            chunk = chunk_for(log, limits, lanes, needed, true);
         }
         if (!chunk) {
             return false;
@@ -110,21 +111,32 @@ static void oldest_drop(struct log *log)
     chunk_drop(chunk);
 }
 
+/* By count and bytes the open chunk stays, whatever is in it: messages still come. By age it goes, too. */
 static bool oldest_is_history(const struct log *log, const struct log_limits *limits, int64_t now_ms)
 {
     const struct chunk *chunk = log->oldest;
     const struct chunk *next = chunk_next(chunk);
-    uint64_t in_later = next ? log->tail - next->base + 1 : 0;
-    if (in_later >= limits->history_messages || log->bytes - chunk->start_bytes > limits->history_bytes) {
-        return !next; /* the open chunk stays while messages come */
+    if (next && (log->tail - next->base + 1 >= limits->history_messages ||
+                 log->bytes - chunk->start_bytes > limits->history_bytes)) {
+        return false;
     }
     uint32_t last = chunk->count - 1;
     return limits->history_age_ms == 0 || chunk_time_ms(chunk, last) + limits->history_age_ms >= now_ms;
 }
 
+/*
+ * Whether the oldest chunk is the open one, and a reader is in it or on the way to it. The reader finds what comes next
+ * by the chain, so this chunk must still be here to be sealed. Only who holds a chunk can share it, so a count of one
+ * (ours) can't grow meanwhile.
+ */
+static bool oldest_is_awaited(const struct log *log)
+{
+    return !chunk_next(log->oldest) && atomic_load_explicit(&log->oldest->references, memory_order_relaxed) > 1;
+}
+
 void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms)
 {
-    while (log->oldest && !oldest_is_history(log, limits, now_ms)) {
+    while (log->oldest && !oldest_is_history(log, limits, now_ms) && !oldest_is_awaited(log)) {
         oldest_drop(log);
     }
 }
@@ -136,8 +148,15 @@ void log_release(struct log *log)
     }
 }
 
+void log_release_unread(struct log *log)
+{
+    while (log->oldest && !oldest_is_awaited(log)) {
+        oldest_drop(log);
+    }
+}
+
 /* The first message of a chunk that is young enough; base + count: none. */
-static uint64_t first_young(const struct chunk *chunk, int64_t oldest_ms)
+static uint64_t first_young_in(const struct chunk *chunk, int64_t oldest_ms)
 {
     uint32_t low = 0, high = chunk->count;
     while (low < high) {
@@ -151,6 +170,18 @@ static uint64_t first_young(const struct chunk *chunk, int64_t oldest_ms)
     return chunk->base + low;
 }
 
+/* Trimming comes now and then, so more than the oldest chunk may be too old. */
+static uint64_t first_young(const struct log *log, int64_t oldest_ms)
+{
+    const struct chunk *chunk = log->oldest;
+    uint64_t first = first_young_in(chunk, oldest_ms);
+    for (const struct chunk *next = chunk_next(chunk); next && first == next->base; next = chunk_next(chunk)) {
+        chunk = next;
+        first = first_young_in(chunk, oldest_ms);
+    }
+    return first;
+}
+
 uint64_t log_first(const struct log *log, const struct log_limits *limits, int64_t now_ms)
 {
     if (!log->oldest || limits->history_messages == 0) {
@@ -161,7 +192,7 @@ uint64_t log_first(const struct log *log, const struct log_limits *limits, int64
         first = log->tail - limits->history_messages + 1;
     }
     if (limits->history_age_ms) {
-        uint64_t young = first_young(log->oldest, now_ms - limits->history_age_ms);
+        uint64_t young = first_young(log, now_ms - limits->history_age_ms);
         first = young > first ? young : first;
     }
     return first;

@@ -32,15 +32,19 @@ struct log {
 bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
                 struct message *message);
 
-/* Appends a copy of message `index` of a chunk of another log, which must have all these lanes. As log_append(). */
+/* To a filter's log: appends a copy of message `index` of a chunk of the topic with this hash. As log_append(). */
 bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
-                     uint32_t index);
+                     uint32_t index, uint64_t hash);
 
-/* Lets go of what is no longer history. */
+/* Lets go of what is no longer history. An open chunk that somebody else holds stays: see log_release_unread(). */
 void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms);
 
-/* Lets go of all chunks; the offsets go on. */
+/* Lets go of all chunks; the offsets go on. For the end, and for a log without readers: they would wait for good at the
+ * open chunk, as nothing is chained to it any more. */
 void log_release(struct log *log);
+
+/* The same for a log that has fallen silent: if somebody else holds the open chunk, it stays. */
+void log_release_unread(struct log *log);
 
 /* The first offset that history still has; tail + 1: none. */
 uint64_t log_first(const struct log *log, const struct log_limits *limits, int64_t now_ms);

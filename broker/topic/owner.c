@@ -388,6 +388,9 @@ bool owner_ask(struct owner *owner, const struct envelope *ask)
     case ASK_READ:
         owner_read(owner, ask);
         break;
+    case ASK_REPLAY:
+        owner_replay(owner, ask);
+        break;
     case ASK_FILTER:
         owner_filter(owner, ask);
         break;
@@ -485,7 +488,7 @@ static void topic_sweep(struct owner *owner, uint32_t number)
     struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
     log_trim(&topic->log, &limits, owner->now_ms);
     if (limits.history_messages == 0 && topic->used_s != owner->now_s) {
-        log_release(&topic->log);
+        log_release_unread(&topic->log);
     }
     if (!topic->followers && !topic->log.oldest && !topic->dirty && !topic->held_first &&
         owner->now_s - topic->used_s > owner->config->topics.idle_s) {

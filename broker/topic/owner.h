@@ -19,7 +19,8 @@
  * as much again comes before they have, the answers to publishers (the tickets) are held until then, and a publisher
  * with too much unanswered is not read (conn/execute).
  *
- * Thread: the shard's. Files: owner.c (table, publish, advance), owner_follow.c (followers, filters), owner_history.c.
+ * Thread: the shard's. Files: owner.c (table, publish, advance), owner_follow.c (followers, filters), owner_history.c,
+ * owner_replay.c.
  */
 #ifndef SHOAL_TOPIC_OWNER_H
 #define SHOAL_TOPIC_OWNER_H
@@ -167,6 +168,7 @@ void owner_followed(struct owner *owner, const struct envelope *ask);
 void owner_filter(struct owner *owner, const struct envelope *ask);
 void owner_walked(struct owner *owner, const struct envelope *ask);
 void owner_history(struct owner *owner, const struct envelope *ask);
+void owner_replay(struct owner *owner, const struct envelope *ask);
 void owner_read(struct owner *owner, const struct envelope *ask);
 
 #endif

@@ -1,0 +1,154 @@
+/*
+ * owner_replay: what a filter's subscriber missed of the topics owned here. See replay.h.
+ *
+ * Not efficient: it looks at every topic of the shard, some 50 ns each, for each filter that is resumed. That is a
+ * price of having no index from filters to topics, which nobody but this would need.
+ */
+#include "base/check.h"
+#include "protocol/topic.h"
+#include "topic/owner.h"
+#include "topic/replay.h"
+
+/* What the asking shard has been told of a topic: the rest reaches it by itself. */
+static uint64_t told(struct owner *owner, const struct topic *topic, uint32_t shard)
+{
+    for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
+        if (follower_at(owner, n)->shard == shard) {
+            return follower_at(owner, n)->told;
+        }
+    }
+    return topic->log.tail;
+}
+
+/* The first message that was published after a time. */
+static uint64_t first_since(const struct topic *topic, uint64_t first, int64_t since_ms)
+{
+    for (struct chunk *chunk = log_find(&topic->log, first); chunk; chunk = chunk_next(chunk)) {
+        for (uint32_t i = (uint32_t)(first - chunk->base); i < chunk->count; i++, first++) {
+            if (chunk_time_ms(chunk, i) > since_ms) {
+                return first;
+            }
+        }
+    }
+    return topic->log.tail + 1;
+}
+
+/* From a position, or (epoch 0) from a time. */
+static void piece_begin(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t epoch,
+                        uint64_t offset, int64_t since_ms)
+{
+    struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
+    uint64_t kept = log_first(&topic->log, &limits, owner->now_ms);
+    piece->first = kept;
+    if (epoch == 0) {
+        piece->first = first_since(topic, kept, since_ms);
+        /* all that is kept is newer, and older ones are gone: some of these may have been newer, too */
+        piece->lost = piece->first == kept && kept > 1 && kept <= topic->log.tail;
+        piece->reason = GAP_EXPIRED;
+        piece->gap_from = 1;
+    } else if (epoch != topic->epoch || offset > topic->log.tail) {
+        piece->lost = true;
+        piece->reason = GAP_EPOCH;
+        piece->gap_from = 0;
+    } else if (offset + 1 < kept) {
+        piece->lost = true;
+        piece->reason = GAP_EXPIRED;
+        piece->gap_from = offset + 1;
+    } else {
+        piece->first = offset + 1;
+    }
+    piece->gap_to = kept - 1;
+}
+
+static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *ask, uint64_t epoch, uint64_t offset)
+{
+    struct topic *topic = topic_at(owner, number);
+    struct chunk_topic chunk_topic = {.name = name_span(topic->name), .epoch = topic->epoch};
+    topic->lanes |= LANE_BIT(ask->lane);
+    struct replay_piece *piece =
+        log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic) ? replay_ask_add(ask) : NULL;
+    if (!piece) {
+        ask->failed = true;
+        return;
+    }
+    piece->hash = topic->link.hash;
+    piece->name = name_share(topic->name);
+    piece->epoch = topic->epoch;
+    piece->last = told(owner, topic, ask->shard);
+    piece_begin(owner, topic, piece, epoch, offset, (int64_t)ask->since_ms);
+    struct chunk *chunk = piece->first <= piece->last ? log_find(&topic->log, piece->first) : NULL;
+    piece->chunk = chunk ? chunk_share(chunk) : NULL;
+}
+
+/* A topic that was named, but is not known any more: all of it is lost. */
+static void piece_add_forgotten(struct replay_ask *ask, struct span name, uint64_t hash, uint64_t offset)
+{
+    struct name *own = name_create(name);
+    struct replay_piece *piece = own ? replay_ask_add(ask) : NULL;
+    if (!piece) {
+        ask->failed = true;
+        if (own) {
+            name_drop(own);
+        }
+        return;
+    }
+    *piece = (struct replay_piece){.hash = hash, .name = own, .lost = true, .reason = GAP_EPOCH, .gap_from = 0};
+    piece->gap_to = offset;
+    piece->first = 1;
+}
+
+static bool is_named(const struct replay_ask *ask, uint32_t named, const struct topic *topic)
+{
+    for (uint32_t i = 0; i < named; i++) {
+        if (ask->pieces[i].hash == topic->link.hash &&
+            span_equal(name_span(ask->pieces[i].name), name_span(topic->name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_named(struct owner *owner, struct replay_ask *ask)
+{
+    size_t at = 0;
+    char scratch[TOPIC_BYTES_MAX + 1];
+    struct span name;
+    uint64_t epoch, offset;
+    while (ask->dialect->next_position(replay_ask_positions(ask), &at, scratch, &name, &epoch, &offset)) {
+        uint64_t hash = name_hash(name);
+        if (name_owner(hash, owner->shard_count) != owner->shard ||
+            !topic_filter_matches(replay_ask_filter(ask), name)) {
+            continue;
+        }
+        uint32_t number = owner_topic_find(owner, hash, name);
+        if (!number) {
+            piece_add_forgotten(ask, name, hash, offset);
+        } else if (!is_named(ask, ask->piece_count, topic_at(owner, number))) {
+            piece_add(owner, number, ask, epoch, offset);
+        }
+    }
+}
+
+static void add_others(struct owner *owner, struct replay_ask *ask)
+{
+    uint32_t named = ask->piece_count;
+    for (uint32_t n = 1; n < slab_end(&owner->topics); n++) {
+        if (!slab_mapped(&owner->topics, n) || !topic_at(owner, n)->name) {
+            continue;
+        }
+        const struct topic *topic = topic_at(owner, n);
+        if (topic->log.oldest && topic_filter_matches(replay_ask_filter(ask), name_span(topic->name)) &&
+            !is_named(ask, named, topic)) {
+            piece_add(owner, n, ask, 0, 0);
+        }
+    }
+}
+
+void owner_replay(struct owner *owner, const struct envelope *envelope)
+{
+    struct replay_ask *ask = envelope->replay;
+    add_named(owner, ask);
+    add_others(owner, ask);
+    struct envelope tell = {.kind = TELL_REPLAY, .replay = ask};
+    CHECK(mesh_tell(owner->mesh, owner->shard, envelope->from, &tell)); /* owner_ask() has seen that there is room */
+}
