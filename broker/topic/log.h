@@ -39,8 +39,10 @@ bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t l
 /* Lets go of what is no longer history. An open chunk that somebody else holds stays: see log_release_unread(). */
 void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms);
 
-/* Lets go of all chunks; the offsets go on. For the end, and for a log without readers: they would wait for good at the
- * open chunk, as nothing is chained to it any more. */
+/*
+ * Lets go of all chunks; the offsets go on. Only for a log that nobody reads: a reader in the open chunk would miss
+ * what comes next, as nothing is chained to that chunk any more.
+ */
 void log_release(struct log *log);
 
 /* The same for a log that has fallen silent: if somebody else holds the open chunk, it stays. */
