@@ -8,7 +8,9 @@
 #include "conn/close.h"
 #include "conn/deliver.h"
 #include "conn/receive.h"
+#include "conn/replay.h"
 #include "conn/sweep.h"
+#include "topic/replay.h"
 
 /* Events of one turn, so that a flood of input does not keep others from being sent to. */
 #define TURN_EVENTS_MAX 4096
@@ -87,6 +89,10 @@ static void envelope_discard(const struct envelope *envelope)
     case TELL_READ:
         chunk_drop(envelope->ticket->chunk);
         free(envelope->ticket);
+        break;
+    case ASK_REPLAY:
+    case TELL_REPLAY:
+        replay_ask_free(envelope->replay);
         break;
     case ASK_JOIN:
     case ASK_FILTER:
@@ -206,6 +212,8 @@ static void work_tell(struct shard *shard, const struct envelope *tell)
 {
     if (tell->kind == TELL_PUBLISHED) {
         answer_published(&shard->conns, tell->ticket);
+    } else if (tell->kind == TELL_REPLAY) {
+        replay_answered(&shard->conns, tell->replay);
     } else if (tell->kind == TELL_READ) {
         answer_read(&shard->conns, tell->ticket);
     } else {

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "conn/close.h"
+#include "conn/replay.h"
 #include "conn/reply.h"
 #include "protocol/writer.h"
 
@@ -154,6 +155,11 @@ static void answer_one(struct conns *conns, const struct feed_answer *answer)
     struct conn *conn = conn_at(conns, slot);
     if (conn->state == CONN_GONE) {
         return; /* the close step ends its subscriptions */
+    }
+    if (!answer->error && replay_is_for(conns, conn, answer->subscription)) {
+        free(pending_take(session_at(conns, conn), answer->subscription)); /* the replay's end will be told instead */
+        replay_live(conns, slot, answer->subscription);
+        return;
     }
     if (!answer->error) {
         behind_begins(conns, slot, answer->subscription);

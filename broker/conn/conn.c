@@ -2,6 +2,7 @@
 #include "conn/conn.h"
 
 #include "base/check.h"
+#include "conn/replay.h"
 
 static const char *const state_names[CONN_STATES] = {
     "free", "request", "body", "answering", "opening", "open", "stream", "closing", "gone",
@@ -102,6 +103,7 @@ void conn_session_free(struct conns *conns, struct conn *conn)
     buffer_free(&session->in);
     buffer_free(&session->message);
     buffer_free(&session->out);
+    replay_end_all(session);
     while (session->pending_first) {
         struct pending *next = session->pending_first->next;
         free(session->pending_first);
@@ -119,7 +121,7 @@ static bool session_is_needed(const struct session *session)
 {
     return session->reader_valid || session->message_valid || session->deadline_ms || session->inflight_messages ||
            buffer_waiting(&session->in) || session->message.bytes || buffer_waiting(&session->out) ||
-           session->pending_first || session->topic;
+           session->pending_first || session->replays || session->topic;
 }
 
 void conn_session_release(struct conns *conns, struct conn *conn)
@@ -201,6 +203,9 @@ void conn_subscription_end(struct conns *conns, uint32_t number)
     *at = subscription->next;
     if (subscription->state == SUBSCRIPTION_LIVE && subscription->cursor) {
         conn_behind_remove(conns, slot, subscription->cursor);
+    }
+    if (conn_at(conns, slot)->session) {
+        replay_end(session_at(conns, conn_at(conns, slot)), number);
     }
     feeds_unsubscribe(conns->feeds, number);
 }

@@ -120,9 +120,10 @@ struct session {
     int64_t body_left;   /* BODY: bytes to come, unless chunked */
     uint32_t inflight_bytes;
     uint32_t inflight_messages;
-    struct buffer in;      /* bytes that wait to be read */
-    struct buffer message; /* of a WebSocket message or a body, so far */
-    struct buffer out;     /* replies that wait to be sent; always whole frames, but for the first */
+    struct buffer in;       /* bytes that wait to be read */
+    struct buffer message;  /* of a WebSocket message or a body, so far */
+    struct buffer out;      /* replies that wait to be sent; always whole frames, but for the first */
+    struct replay *replays; /* filters that are being resumed */
     struct pending *pending_first;
     struct pending *pending_last;
     struct name *topic; /* reference: what a POST or a raw connection publishes to, or a stream follows; NULL: none */

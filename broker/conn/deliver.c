@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 #include "conn/close.h"
+#include "conn/lanes.h"
+#include "conn/replay.h"
 #include "conn/reply.h"
 #include "conn/slow.h"
 
@@ -28,20 +30,6 @@ static void block(struct conns *conns, uint32_t slot)
 {
     conn_at(conns, slot)->flags |= CONN_BLOCKED;
     io_want_writable(conns->io, slot);
-}
-
-/* The lane of a chunk, written now if nobody has needed it before. */
-static const struct chunk_lane *lane_in(struct conns *conns, const struct feed *feed, struct chunk *chunk,
-                                        enum lane lane)
-{
-    if (!chunk_lane(chunk, lane)) {
-        const struct chunk *next = chunk_next(chunk);
-        CHECK(next); /* the open chunk has every lane that is followed */
-        CHECK_MSG(
-            chunk_lane_make(chunk, lane, (uint32_t)(next->base - chunk->base), conns->writer, feed_chunk_topic(feed)),
-            "no memory to write a lane of the history");
-    }
-    return chunk_lane(chunk, lane);
 }
 
 /* Messages of a chunk that lie below the tail that this shard knows. */
@@ -81,7 +69,7 @@ static bool cursor_advance(struct conns *conns, uint32_t number, uint32_t size)
     uint32_t partial = cursor->partial;
     while (size > 0 || partial > 0) {
         chunk = chunk_with(chunk, offset + 1);
-        const struct chunk_lane *lane = lane_in(conns, feed, chunk, subscription->lane);
+        const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, feed_chunk_topic(feed));
         uint32_t index = (uint32_t)(offset + 1 - chunk->base);
         uint32_t count = count_known(feed, chunk, feed->tail);
         uint32_t begin = chunk_begin(lane, index) + partial;
@@ -228,7 +216,7 @@ static void gather_cursor(struct conns *conns, struct gather *gather, uint32_t n
     uint32_t partial = cursor->partial;
     while (offset < feed->tail && !gather_is_full(gather)) {
         chunk = chunk_with(chunk, offset + 1);
-        const struct chunk_lane *lane = lane_in(conns, feed, chunk, subscription->lane);
+        const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, feed_chunk_topic(feed));
         uint32_t begin = chunk_begin(lane, (uint32_t)(offset + 1 - chunk->base)) + partial;
         uint32_t count = count_known(feed, chunk, feed->tail);
         gather_part(conns, gather, number, lane->bytes + begin, lane->ends[count - 1] - begin);
@@ -274,6 +262,13 @@ static void deliver_ready(struct conns *conns, uint32_t slot)
         return; /* settling, or IO_WRITABLE, makes it ready again */
     }
     slow_tell(conns, slot);
+    if (conn->state == CONN_GONE) {
+        return;
+    }
+    bool out = conn->session && buffer_waiting(&session_at(conns, conn)->out);
+    if (!out && replay_refill(conns, slot)) {
+        conn_mark_ready(conns, slot);
+    }
     if (conn->state == CONN_GONE) {
         return;
     }
@@ -338,7 +333,7 @@ static struct walk_range *range_of(struct conns *conns, const struct feed *feed,
     range->size = 0;
     while (offset < feed->target) {
         chunk = chunk_with(chunk, offset + 1);
-        const struct chunk_lane *bytes = lane_in(conns, feed, chunk, lane);
+        const struct chunk_lane *bytes = lane_of_chunk(conns, chunk, lane, feed_chunk_topic(feed));
         uint32_t begin = chunk_begin(bytes, (uint32_t)(offset + 1 - chunk->base));
         uint32_t count = count_known(feed, chunk, feed->target);
         uint32_t size = bytes->ends[count - 1] - begin;
@@ -413,7 +408,11 @@ static uint32_t walk_slice(struct conns *conns, uint32_t number, uint32_t most)
 static void woken(void *context, uint32_t cursor)
 {
     struct conns *conns = context;
-    uint32_t slot = slot_of_subscription(conns, cursor_at(conns->feeds, cursor)->subscription);
+    uint32_t subscription = cursor_at(conns->feeds, cursor)->subscription;
+    uint32_t slot = slot_of_subscription(conns, subscription);
+    if (subscription_at(conns->feeds, subscription)->suspended) {
+        return; /* what it has to read now waits for its replay */
+    }
     conn_behind_add(conns, slot, cursor);
     if (!(conn_at(conns, slot)->flags & CONN_BLOCKED)) {
         conn_mark_ready(conns, slot);

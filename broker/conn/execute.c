@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "conn/answer.h"
 #include "conn/close.h"
+#include "conn/replay.h"
 #include "conn/reply.h"
 #include "protocol/topic.h"
 
@@ -159,7 +160,9 @@ static enum reply_error subscribe_check(struct conns *conns, const struct conn *
     if (!principal_may_subscribe(conns->principals, conn->principal, command->topic)) {
         return refused(conn);
     }
-    if (command->from.kind == FROM_POSITIONS || (wild && command->from.kind != FROM_NEW)) {
+    bool of_filter = command->from.kind == FROM_NEW || command->from.kind == FROM_POSITIONS;
+    bool stream = conn->dialect == DIALECT_SSE; /* an EventSource that comes back can't know better */
+    if (wild ? !of_filter && !stream : command->from.kind == FROM_POSITIONS) {
         return REPLY_UNSUPPORTED;
     }
     uint32_t count;
@@ -210,7 +213,9 @@ uint32_t execute_subscribe(struct conns *conns, uint32_t slot, const struct comm
     }
     subscription_at(conns->feeds, number)->next = conn->subscriptions;
     conn->subscriptions = number;
-    if (!pending_add(session, number, command->id)) {
+    bool replays = command->from.kind == FROM_POSITIONS;
+    if (!pending_add(session, number, command->id) ||
+        (replays && !replay_begin(conns, slot, number, command))) {
         conn_subscription_end(conns, number);
         *error = REPLY_BUSY;
         return 0;

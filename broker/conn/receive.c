@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "conn/close.h"
 #include "conn/execute.h"
+#include "conn/replay.h"
 #include "conn/reply.h"
 #include "conn/request.h"
 #include "protocol/utf8.h"
@@ -269,6 +270,7 @@ static void retry(struct conns *conns, uint32_t slot)
 {
     struct conn *conn = conn_at(conns, slot);
     conn->flags &= (uint16_t)~CONN_PAUSED;
+    replay_ask_on(conns, slot);
     if (conn->state == CONN_ANSWERING && !request_again(conns, slot)) {
         return;
     }

@@ -50,7 +50,8 @@ static void pass(struct conns *conns, uint32_t feed_number, uint32_t number)
     uint32_t subscription = cursor_at(conns->feeds, number)->subscription;
     uint32_t slot = slot_of_subscription(conns, subscription);
     bool raw = conn_at(conns, slot)->dialect == DIALECT_RAW;
-    if (policy == CONFIG_SLOW_DISCONNECT || (policy == CONFIG_SLOW_SKIP && raw)) {
+    bool replays = subscription_at(conns->feeds, subscription)->suspended;
+    if (policy == CONFIG_SLOW_DISCONNECT || replays || (policy == CONFIG_SLOW_SKIP && raw)) {
         disconnect(conns, slot, subscription);
         return;
     }
