@@ -31,6 +31,7 @@ bool mesh_init(struct mesh *mesh, uint32_t peer_count, uint32_t slots)
     mesh->memory =
         mmap(NULL, mesh->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mesh->memory == MAP_FAILED) {
+        mesh->memory = NULL;
         return false;
     }
     mesh->asks = rings_make(pairs, slots, mesh->memory);

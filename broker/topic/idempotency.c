@@ -58,10 +58,10 @@ bool idempotency_find(struct idempotency *window, uint64_t topic_hash, struct sp
     XXH128_hash_t hash = key_hash(topic_hash, key);
     for (uint32_t n = index_first(&window->index, hash.low64); n; n = index_next(&window->index, n)) {
         const struct record *record = record_at(window, n);
-        if (record->second_half == hash.high64) {
+        if (record->second_half == hash.high64 && record->time_ms + window->age_max_ms >= now_ms) {
             *answer = record->answer;
-            return record->time_ms + window->age_max_ms >= now_ms;
-        }
+            return true;
+        } /* else go on: a wall clock that jumps may leave an old record of the same key */
     }
     return false;
 }

@@ -77,10 +77,13 @@ static size_t write_deflated(struct lane_writer *writer, const struct dialect *d
 {
     dialect->encode(reply, writer->scratch, body);
     *needed = WS_HEADER_BYTES_MAX + deflate_room(writer->deflater, body);
-    size_t size;
-    if (*needed > room || !deflate_message(writer->deflater, (struct span){writer->scratch, body},
-                                           out + WS_HEADER_BYTES_MAX, room - WS_HEADER_BYTES_MAX, &size)) {
+    if (*needed > room) {
         return 0;
+    }
+    size_t size;
+    if (!deflate_message(writer->deflater, (struct span){writer->scratch, body}, out + WS_HEADER_BYTES_MAX,
+                         room - WS_HEADER_BYTES_MAX, &size)) {
+        return write_plain(dialect, reply, out, room, needed); /* always valid: the header says what it is */
     }
     size_t header = ws_header_write(out, dialect->is_text(reply) ? WS_TEXT : WS_BINARY, true, true, size);
     memmove(out + header, out + WS_HEADER_BYTES_MAX, size);
