@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "protocol/topic.h"
 
-/* Answers to one ask at most: a tail, the answer, and one to spare. */
+/* Answers to one ask at most: an announcement, a tail, and the answer. */
 #define TELLS_PER_ASK 3u
 
 bool owner_init(struct owner *owner, uint32_t shard, uint32_t shard_count, struct mesh *mesh,
@@ -428,7 +428,7 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
     return true;
 }
 
-static bool announce(struct owner *owner, uint32_t number, struct follower *follower)
+bool owner_announce(struct owner *owner, uint32_t number, struct follower *follower)
 {
     struct topic *topic = topic_at(owner, number);
     struct envelope tell = {
@@ -455,7 +455,7 @@ static bool topic_advance(struct owner *owner, uint32_t number)
     for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
         struct follower *follower = follower_at(owner, n);
         if (follower->state == FOLLOWER_UNANNOUNCED) {
-            done &= announce(owner, number, follower);
+            done &= owner_announce(owner, number, follower);
         } else if (follower->state == FOLLOWER_ACTIVE) {
             done &= owner_tell_tail(owner, topic, follower);
         }

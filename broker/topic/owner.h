@@ -150,6 +150,9 @@ uint32_t owner_topic(struct owner *owner, uint64_t hash, struct name *name, stru
 
 void owner_mark_dirty(struct owner *owner, uint32_t number);
 
+/* Tells the shard of a follower by filter that the topic is there. False: no room. */
+bool owner_announce(struct owner *owner, uint32_t number, struct follower *follower);
+
 /* Tells one follower what it has not been told. False: no room. */
 bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *follower);
 

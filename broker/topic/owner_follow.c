@@ -83,6 +83,9 @@ static enum reply_error join(struct owner *owner, const struct envelope *ask, ui
     if (!follower_wants(owner, topic, follower, ask->lanes)) {
         return REPLY_BUSY; /* the follower stays, without a promise: the shard leaves, or asks again */
     }
+    if (follower->state == FOLLOWER_UNANNOUNCED && follower->untold) {
+        CHECK(owner_announce(owner, number, follower)); /* whoever is told of a tail must know where it was before */
+    }
     follower->feed = ask->feed;
     follower->state = FOLLOWER_ACTIVE;
     topic->used_s = owner->now_s;
@@ -111,12 +114,12 @@ void owner_join(struct owner *owner, const struct envelope *ask)
 void owner_leave(struct owner *owner, const struct envelope *ask)
 {
     struct topic *topic = topic_at(owner, ask->topic);
+    struct envelope tell = {.kind = TELL_LEFT, .feed = ask->feed};
+    CHECK(mesh_tell(owner->mesh, owner->shard, ask->from, &tell)); /* first: held answers may fill the ring */
     follower_remove(owner, topic, ask->from);
     lanes_update(owner, topic);
     topic->filters_version = 0; /* a filter of that shard may match again by now */
     topic->used_s = owner->now_s;
-    struct envelope tell = {.kind = TELL_LEFT, .feed = ask->feed};
-    CHECK(mesh_tell(owner->mesh, owner->shard, ask->from, &tell));
 }
 
 void owner_followed(struct owner *owner, const struct envelope *ask)
