@@ -126,7 +126,12 @@ static bool feed_is_unused(const struct feed *feed)
     return feed->subscribers.size == 0 && !feed->waiting && feed->matches.size == 0 && feed->histories_awaited == 0;
 }
 
-/* True: nothing is left to send. */
+static bool lanes_are_missing(const struct feed *feed)
+{
+    return (feed->lanes_wanted & ~feed->lanes_asked) != 0;
+}
+
+/* True: nothing is left to send. One ASK_JOIN at a time, so that none is answered when we have left already. */
 static bool topic_send(struct feeds *feeds, uint32_t number, struct feed *feed)
 {
     if (feed->owes_followed && !send_followed(feeds, number, feed)) {
@@ -138,13 +143,13 @@ static bool topic_send(struct feeds *feeds, uint32_t number, struct feed *feed)
     if (feed->state == FEED_LEAVING) {
         return true;
     }
-    if ((feed->lanes_wanted & ~feed->lanes_asked) && !send_join(feeds, number, feed)) {
+    if (!feed->asking && lanes_are_missing(feed) && !send_join(feeds, number, feed)) {
         return false;
     }
     bool done = send_histories(feeds, number, feed);
     feed_match(feeds, number);
     if (feed->state == FEED_JOINED && !feed->asking && feed_is_unused(feed)) {
-        done &= send_leave(feeds, number, feed);
+        done &= !feed->dirty && send_leave(feeds, number, feed); /* with nothing left of what it was told */
     }
     return done;
 }
@@ -164,9 +169,10 @@ void feeds_send(struct feeds *feeds)
         struct feed *feed = feed_at(feeds, number);
         uint32_t next = feed->unsent_next;
         feed->unsent = false;
-        if (feed_is_over(feed)) {
+        bool over = feed_is_over(feed);
+        if (over && !feed->dirty) {
             feed_free(feeds, number);
-        } else if (!(feed->log ? send_filter(feeds, number, feed) : topic_send(feeds, number, feed))) {
+        } else if (over || !(feed->log ? send_filter(feeds, number, feed) : topic_send(feeds, number, feed))) {
             feed_mark_unsent(feeds, number);
         }
         number = next;
@@ -213,6 +219,9 @@ static void tell_joined(struct feeds *feeds, const struct envelope *tell)
     feed->lanes |= tell->lanes;
     feed_serve_waiting(feeds, tell->feed);
     feed_check_used(feeds, tell->feed);
+    if (lanes_are_missing(feed)) {
+        feed_mark_unsent(feeds, tell->feed);
+    }
 }
 
 /* The end, or a beginning: somebody has come while we were leaving. */
@@ -234,6 +243,7 @@ static void left(struct feeds *feeds, uint32_t number)
         feed_mark_unsent(feeds, number);
     } else {
         vector_free(&feed->matches);
+        feed->matches_version = 0;       /* TELL_FOLLOW may come before it is freed */
         feed_mark_unsent(feeds, number); /* feeds_send() frees it */
     }
 }
