@@ -1,0 +1,125 @@
+/*
+ * replay_test: a wildcard subscription that comes back. It names the positions of the topics that it knows, and a time
+ * for all others; it gets what it missed of each, in order, and goes on without a hole and without a double, whatever
+ * is published meanwhile and on whichever shard a topic lives.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { SHARD_COUNTS, withBroker } from './harness/broker.mjs';
+import { publish } from './harness/http.mjs';
+import { JsonClient } from './harness/ws.mjs';
+
+const KEEPS = (messages) => ({ 'namespace.default.history_messages': messages });
+const TOPICS = Array.from({ length: 12 }, (_, n) => `fleet/${n}/place`);
+
+/* What a client keeps for its user: where it is in each topic. */
+class Positions {
+    constructor() {
+        this.epochs = {};
+        this.offsets = {};
+    }
+
+    /* Each message must be the next of its topic. */
+    take({ topic, offset }) {
+        if (this.offsets[topic] !== undefined) assert.equal(offset, this.offsets[topic] + 1, `${topic} in order`);
+        this.offsets[topic] = offset;
+    }
+
+    from(since_ms) {
+        const positions = {};
+        for (const [topic, offset] of Object.entries(this.offsets)) positions[topic] = { epoch: this.epochs[topic], offset };
+        return { positions, since_ms };
+    }
+}
+
+async function publishAll(broker, rounds, known) {
+    for (let round = 0; round < rounds; round++) {
+        await Promise.all(TOPICS.map(async (topic) => {
+            const { epoch } = await publish(broker, topic, round);
+            if (known) known.epochs[topic] = epoch;
+        }));
+    }
+}
+
+for (const shards of SHARD_COUNTS) {
+    test(`${shards} shards: resumes each topic from its position, while others publish`, () =>
+        withBroker({ shards, set: KEEPS(1000) }, async (broker) => {
+            const known = new Positions();
+            let client = await JsonClient.open(broker);
+            await client.subscribe('fleet/+/place');
+            await publishAll(broker, 3, known);
+            for (let n = 0; n < 3 * TOPICS.length; n++) known.take(await client.inbox.take());
+            for (let again = 0; again < 4; again++) {
+                const pong = await client.ask('ping');
+                client.cut();
+                await publishAll(broker, 2, known);
+                const busy = publishAll(broker, 5, known); // while it comes back
+                client = await JsonClient.open(broker);
+                const answer = await client.ask('subscribe', { topic: 'fleet/+/place', from: known.from(pong.time_ms) });
+                assert.equal(answer.op, 'ok');
+                assert.equal(answer.recovered, true);
+                await busy;
+                await publishAll(broker, 1, known);
+                for (let n = 0; n < 8 * TOPICS.length; n++) known.take(await client.inbox.take());
+                assert.equal(client.inbox.items.length, 0);
+            }
+            assert.ok(Object.values(known.offsets).every((offset) => offset === 35), JSON.stringify(known.offsets));
+        }));
+}
+
+test('topics that it does not name are replayed from a time', () =>
+    withBroker({ shards: 2, set: KEEPS(1000) }, async (broker) => {
+        const client = await JsonClient.open(broker);
+        await publish(broker, 'news/old', 'before');
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        const { time_ms } = await client.ask('ping');
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        await publish(broker, 'news/old', 'after');
+        await publish(broker, 'news/young', 'born');
+        const answer = await client.ask('subscribe', { topic: 'news/#', from: { positions: {}, since_ms: time_ms } });
+        assert.equal(answer.recovered, true);
+        const got = [await client.inbox.take(), await client.inbox.take()].map(({ topic, offset, data }) => [topic, offset, data]);
+        assert.deepEqual(got.sort(), [['news/old', 2, 'after'], ['news/young', 1, 'born']]);
+        await publish(broker, 'news/young', 'grown');
+        assert.equal((await client.inbox.take()).data, 'grown');
+    }));
+
+test('what is no longer there is told topic by topic', () =>
+    withBroker({ shards: 2, set: KEEPS(5) }, async (broker) => {
+        let epoch;
+        for (let n = 1; n <= 20; n++) ({ epoch } = await publish(broker, 'short/a', n));
+        const client = await JsonClient.open(broker);
+        const positions = {
+            'short/a': { epoch, offset: 3 },
+            'short/gone': { epoch: '0123456789abcdef', offset: 7 },
+            'other/b': { epoch, offset: 1 }, // does not match, and does not matter
+        };
+        const answer = await client.ask('subscribe', { topic: 'short/#', from: { positions, since_ms: Date.now() } });
+        assert.equal(answer.recovered, false);
+        const gaps = [await client.inbox.take(), await client.inbox.take()].sort((a, b) => (a.topic < b.topic ? -1 : 1));
+        assert.deepEqual(gaps.map(({ op, topic, from, to, reason }) => ({ op, topic, from, to, reason })), [
+            { op: 'gap', topic: 'short/a', from: 4, to: 15, reason: 'expired' },
+            { op: 'gap', topic: 'short/gone', from: 0, to: 7, reason: 'epoch' },
+        ]);
+        for (let n = 16; n <= 20; n++) assert.equal((await client.inbox.take()).offset, n);
+    }));
+
+test('a topic without history is not lost between the answers of the owners', () =>
+    withBroker({ shards: 5 }, async (broker) => {
+        const client = await JsonClient.open(broker);
+        let going = true;
+        const sent = {};
+        const publisher = (async () => {
+            while (going) {
+                for (const topic of TOPICS) sent[topic] = (await publish(broker, topic, 1)).offset;
+            }
+        })();
+        const answer = await client.ask('subscribe', { topic: 'fleet/#', from: { positions: {}, since_ms: Date.now() } });
+        assert.equal(answer.op, 'ok');
+        const known = new Positions();
+        for (let n = 0; n < 200; n++) known.take(await client.inbox.take());
+        going = false;
+        await publisher;
+        while (TOPICS.some((topic) => known.offsets[topic] !== sent[topic])) known.take(await client.inbox.take());
+    }));
