@@ -6,16 +6,10 @@
  * wrong), 2 the command line is wrong.
  */
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-#include <jwt.h>
-#include <liburing.h>
-#include <openssl/crypto.h>
-#include <xxhash.h>
-#include <zlib.h>
-
+#include "admin/admin.h"
 #include "auth/token.h"
 #include "base/logger.h"
 #include "broker/broker.h"
@@ -24,15 +18,13 @@
 static void print_version(void)
 {
     printf("shoald %s (commit %s, %s build, %s)\n", SHOAL_VERSION, SHOAL_COMMIT, SHOAL_BUILD_TYPE, SHOAL_COMPILER);
-    printf("xxHash %u.%u.%u, zlib %s, %s, jansson %s\n", XXH_VERSION_MAJOR, XXH_VERSION_MINOR, XXH_VERSION_RELEASE,
-           zlibVersion(), OpenSSL_version(OPENSSL_VERSION), JANSSON_VERSION);
+    printf("built with %s\n", SHOAL_PARTS);
 }
 
 static void log_starting(const struct config *config)
 {
     logger_write(LOG_INFO, "starting", LOG_STR("version", SHOAL_VERSION), LOG_STR("commit", SHOAL_COMMIT),
-                 LOG_STR("build", SHOAL_BUILD_TYPE), LOG_STR("compiler", SHOAL_COMPILER),
-                 LOG_STR("zlib", zlibVersion()), LOG_STR("openssl", OpenSSL_version(OPENSSL_VERSION)),
+                 LOG_STR("build", SHOAL_BUILD_TYPE), LOG_STR("compiler", SHOAL_COMPILER), LOG_STR("parts", SHOAL_PARTS),
                  LOG_STR("config", config->file), LOG_I64("pid", getpid()));
 }
 
@@ -57,7 +49,8 @@ static int serve(struct config *config, const struct config_sources *sources)
     }
     logger_level_set(config->log.level);
     log_starting(config);
-    struct broker *broker = broker_start(config, sources);
+    static const struct build_identity build = {SHOAL_VERSION, SHOAL_COMMIT, SHOAL_BUILD_TYPE, SHOAL_COMPILER};
+    struct broker *broker = broker_start(config, sources, &build);
     if (!broker) {
         return 1;
     }

@@ -23,7 +23,7 @@ function(shoal_folder name)
   endif()
 endfunction()
 
-# shoal_build_identity(TARGET): what --version prints: version, commit, build type, compiler. Git's log of HEAD is
+# shoal_build_identity(TARGET): what --version prints: version, commit, build type, compiler, and the libraries built with. Git's log of HEAD is
 # looked at by each build, so that the commit is the one that was built.
 function(shoal_build_identity target)
   execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --short=12 HEAD
@@ -36,7 +36,10 @@ function(shoal_build_identity target)
   if(NOT commit)
     set(commit unknown)
   endif()
-  target_compile_definitions(${target} PRIVATE
+  get_property(parts GLOBAL PROPERTY SHOAL_PARTS)
+  list(FILTER parts EXCLUDE REGEX cmocka)
+  list(JOIN parts ", " parts)
+  target_compile_definitions(${target} PRIVATE SHOAL_PARTS="${parts}"
     SHOAL_COMMIT="${commit}" SHOAL_BUILD_TYPE="${CMAKE_BUILD_TYPE}"
     SHOAL_COMPILER="${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
 endfunction()

@@ -5,6 +5,7 @@ find_package(Threads REQUIRED)
 function(shoal_part name package)
   pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${package})
   add_library(parts::${name} ALIAS PkgConfig::${name})
+  set_property(GLOBAL APPEND PROPERTY SHOAL_PARTS "${package} ${${name}_VERSION}")
 endfunction()
 
 shoal_part(uring liburing)
