@@ -57,8 +57,11 @@ static inline char *buffer_reach(struct buffer *buffer, size_t more)
 /* False: no memory, nothing changed. */
 static inline bool buffer_add(struct buffer *buffer, const void *bytes, size_t size)
 {
+    if (size == 0) {
+        return true; /* an empty buffer has no place to show */
+    }
     char *place = buffer_reach(buffer, size);
-    if (place && size) {
+    if (place) {
         memcpy(place, bytes, size);
         buffer->size += (uint32_t)size;
     }

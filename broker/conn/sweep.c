@@ -1,6 +1,7 @@
 /* sweep: see sweep.h. */
 #include "conn/sweep.h"
 
+#include "auth/token.h"
 #include "conn/close.h"
 #include "conn/deliver.h"
 #include "conn/receive.h"
@@ -50,7 +51,7 @@ static void sweep_conn(struct conns *conns, uint32_t slot)
         return;
     }
     uint64_t expires_s = principal_expires_s(conns->principals, conn->principal);
-    if (expires_s && (int64_t)expires_s * 1000 < conns->wall_ms) {
+    if (expires_s && (int64_t)(expires_s + TOKEN_CLOCK_SKEW_S) * 1000 < conns->wall_ms) {
         STATS_ADD(conns->stats, tokens_expired, 1);
         conn_close(conns, slot, CLOSE_TOKEN_EXPIRED);
         return;

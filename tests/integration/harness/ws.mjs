@@ -133,6 +133,7 @@ export class JsonClient extends Client {
 
     /* The reply, whatever it is. */
     ask(op, fields = {}) {
+        if (this.inbox.ended) throw new Error(`${op} can't be asked: ${this.inbox.ended}`);
         const id = ++this.last_id;
         const reply = new Promise((resolve, reject) => this.requests.set(id, { resolve, reject }));
         this.send({ op, id, ...fields });
