@@ -154,6 +154,7 @@ static void start_threads(struct broker *broker)
 {
     pthread_barrier_init(&broker->started, NULL, broker->shard_count + 1);
     uint64_t seed = random_seed();
+    uint64_t instance = random_seed();
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         struct starter *starter = &broker->starters[i];
         *starter = (struct starter){
@@ -169,6 +170,7 @@ static void start_threads(struct broker *broker)
                     .verifier = broker->verifier,
                     .connections = &broker->connections,
                     .seed = seed + ((uint64_t)i << 32),
+                    .instance = instance,
                 },
         };
         CHECK_MSG(pthread_create(&starter->thread, NULL, shard_thread, starter) == 0, "can't create a thread");

@@ -54,6 +54,7 @@ static bool parts_init(struct shard *shard, const struct shard_setup *setup)
         .shard = setup->shard,
         .shard_count = setup->shard_count,
         .connections = setup->connections,
+        .instance = setup->instance,
     };
     bool owner = owner_init(&shard->owner, setup->shard, setup->shard_count, setup->mesh, config, &shard->stats,
                             &shard->writer, setup->seed);

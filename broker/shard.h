@@ -41,6 +41,7 @@ struct shard_setup {
     struct token_verifier *verifier; /* NULL: nobody needs a token */
     _Atomic uint32_t *connections;   /* of all shards; bounded by limits.connections */
     uint64_t seed;                   /* epochs and hashes: another one in each run */
+    uint64_t instance;               /* of this run: clients are told, the same by all shards */
 };
 
 struct shard {

@@ -52,12 +52,15 @@ struct command {
     struct span topic; /* decoded: no JSON escapes */
     struct span payload;
     enum payload_kind kind;
-    struct span key;   /* idempotency key, empty: none */
+    struct span key; /* idempotency key, empty: none */
     struct span token;
     struct from from;
 };
 
-/* Every error that a client can be told. X(NAME, "code", retry, "message": what is wrong and what to do) */
+/*
+ * Every error that a client can be told. X(NAME, "code", retry, "message": what is wrong and what to do). Rows are only
+ * ever added at the end: their numbers are on the wire (bin).
+ */
 #define REPLY_ERRORS(X)                                                                                                \
     X(MESSAGE_INVALID, "message_invalid", false, "This is not a valid message of the dialect.")                        \
     X(OP_UNKNOWN, "op_unknown", false, "Unknown op. Known are subscribe, unsubscribe, publish, auth and ping.")        \
@@ -105,8 +108,9 @@ enum gap_reason {
 const char *gap_reason_name(enum gap_reason reason);
 
 enum reply_kind {
-    REPLY_KIND_HELLO,   /* server, node, session, time_ms, limits */
-    REPLY_KIND_OK,      /* id, and: epoch, offset, recovered (subscribe); epoch, offset (publish); time_ms */
+    REPLY_KIND_HELLO,   /* server, node, session, instance, time_ms, limits */
+    REPLY_KIND_OK,      /* id, time_ms, and of subscribe: epoch, offset, recovered */
+    REPLY_KIND_ACK,     /* id, epoch, offset, count: published */
     REPLY_KIND_ERROR,   /* id, error */
     REPLY_KIND_PONG,    /* id, time_ms */
     REPLY_KIND_MESSAGE, /* topic, epoch, offset, payload, kind */
@@ -126,15 +130,18 @@ struct reply {
     uint64_t offset;
     uint64_t from_offset;
     uint64_t to_offset;
-    uint64_t time_ms; /* broker's wall clock; 0: not told */
+    uint32_t count;   /* ACK: so many ids, and offsets, from these on; the broker's own are 1 */
+    uint64_t time_ms; /* broker's wall clock (MESSAGE: when it was published); 0: not told */
     struct span topic;
     struct span payload;
-    struct span server;  /* HELLO: "shoald/0.1.0" */
-    struct span node;    /* HELLO: name of the host */
-    struct span session; /* HELLO: name of the connection */
-    uint32_t payload_bytes_max;      /* HELLO limits */
-    uint32_t subscriptions_max;      /* HELLO limits */
-    uint32_t heartbeat_interval_ms;  /* HELLO limits: the broker pings a silent connection this often */
+    struct span server;             /* HELLO: "shoald/0.1.0" */
+    struct span node;               /* HELLO: name of the host */
+    struct span session;            /* HELLO: name of the connection */
+    uint64_t instance;              /* HELLO: another one means that the broker has forgotten all it knew */
+    uint32_t payload_bytes_max;     /* HELLO limits */
+    uint32_t subscriptions_max;     /* HELLO limits */
+    uint32_t heartbeat_interval_ms; /* HELLO limits: the broker pings a silent connection this often */
+    uint32_t idempotency_ms;        /* HELLO limits: how long an idempotency key is remembered; 0: not at all */
 };
 
 #endif

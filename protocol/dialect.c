@@ -7,10 +7,10 @@
 
 #include "protocol/json.h"
 
-/* The binary dialect joins when libshoal speaks it: until then its row is empty. */
 static const struct dialect *const dialects[DIALECT_COUNT] = {
     [DIALECT_RAW] = &dialect_raw,
     [DIALECT_JSON] = &dialect_json,
+    [DIALECT_BIN] = &dialect_bin,
     [DIALECT_SSE] = &dialect_sse,
 };
 

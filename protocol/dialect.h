@@ -30,11 +30,13 @@ struct dialect {
     const char *subprotocol; /* Sec-WebSocket-Protocol, NULL: none */
 
     /*
-     * Reads one message from a client. `text`: it came in a text frame (already known to be UTF-8). `scratch` is room
-     * for decoded strings and must hold at least `body.size` bytes; the command borrows from body and scratch.
-     * Returns REPLY_OK, or the error to tell (command.id is set if it could be read: the error carries it).
+     * Reads the command at *at of a client's message, and moves *at behind it; there is another if it is then less than
+     * body.size (bin only: elsewhere a message is one command). Call with *at = 0 first, whatever the size. `text`: it
+     * came in a text frame (already known to be UTF-8). `scratch` is room for decoded strings and must hold at least
+     * `body.size` bytes; the command borrows from body and scratch. Returns REPLY_OK, or the error to tell (command.id
+     * is set if it could be read: the error carries it).
      */
-    enum reply_error (*parse)(struct span body, bool text, char *scratch, struct command *command);
+    enum reply_error (*parse)(struct span body, bool text, size_t *at, char *scratch, struct command *command);
 
     /*
      * Writes a reply's body to `out` if it fits into `room` bytes. Returns the body's exact size in any case, so that
@@ -42,6 +44,12 @@ struct dialect {
      * there an empty message is 0 bytes, too, and is shown).
      */
     size_t (*encode)(const struct reply *reply, char *out, size_t room);
+
+    /*
+     * Adds a reply to the body of the one that was written last and is not sent yet, without a change of its size.
+     * False: the two don't go together; nothing was changed. NULL: they never do.
+     */
+    bool (*merge)(const struct reply *reply, char *last, size_t size);
 
     /* Whether the reply's frame is a text frame (else binary). */
     bool (*is_text)(const struct reply *reply);

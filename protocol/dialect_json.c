@@ -317,8 +317,9 @@ static enum reply_error op_parse(struct parser *parser)
     return REPLY_OP_UNKNOWN;
 }
 
-static enum reply_error json_parse(struct span body, bool text, char *scratch, struct command *command)
+static enum reply_error json_parse(struct span body, bool text, size_t *at, char *scratch, struct command *command)
 {
+    *at = body.size;
     *command = (struct command){0};
     if (!text || body.size == 0)
         return REPLY_MESSAGE_INVALID;
@@ -351,6 +352,13 @@ static void field_epoch(struct writer *writer, uint64_t epoch)
     writer_literal(writer, "\"");
 }
 
+static void field_instance(struct writer *writer, uint64_t instance)
+{
+    writer_literal(writer, ",\"instance\":\"");
+    writer_epoch(writer, instance);
+    writer_literal(writer, "\"");
+}
+
 static void field_id(struct writer *writer, struct span id)
 {
     if (id.size == 0)
@@ -371,9 +379,11 @@ static void hello_write(struct writer *writer, const struct reply *reply)
     field_string(writer, ",\"server\":", reply->server);
     field_string(writer, ",\"node\":", reply->node);
     field_string(writer, ",\"session\":", reply->session);
+    field_instance(writer, reply->instance);
     field_u64(writer, ",\"limits\":{\"payload_bytes_max\":", reply->payload_bytes_max);
     field_u64(writer, ",\"subscriptions_max\":", reply->subscriptions_max);
     field_u64(writer, ",\"heartbeat_interval_ms\":", reply->heartbeat_interval_ms);
+    field_u64(writer, ",\"idempotency_ms\":", reply->idempotency_ms);
     writer_literal(writer, "}");
     field_time(writer, reply->time_ms);
 }
@@ -389,6 +399,14 @@ static void ok_write(struct writer *writer, const struct reply *reply)
     if (reply->has_recovered)
         field_bool(writer, SPAN_LITERAL(",\"recovered\":"), reply->recovered);
     field_time(writer, reply->time_ms);
+}
+
+static void ack_write(struct writer *writer, const struct reply *reply)
+{
+    writer_literal(writer, "{\"op\":\"ok\"");
+    field_id(writer, reply->id);
+    field_epoch(writer, reply->epoch);
+    field_u64(writer, ",\"offset\":", reply->offset);
 }
 
 static void error_write(struct writer *writer, const struct reply *reply)
@@ -449,8 +467,9 @@ static void gap_write(struct writer *writer, const struct reply *reply)
 static size_t json_encode(const struct reply *reply, char *out, size_t room)
 {
     static void (*const writes[])(struct writer *, const struct reply *) = {
-        [REPLY_KIND_HELLO] = hello_write, [REPLY_KIND_OK] = ok_write,           [REPLY_KIND_ERROR] = error_write,
-        [REPLY_KIND_PONG] = pong_write,   [REPLY_KIND_MESSAGE] = message_write, [REPLY_KIND_GAP] = gap_write,
+        [REPLY_KIND_HELLO] = hello_write, [REPLY_KIND_OK] = ok_write,     [REPLY_KIND_ACK] = ack_write,
+        [REPLY_KIND_ERROR] = error_write, [REPLY_KIND_PONG] = pong_write, [REPLY_KIND_MESSAGE] = message_write,
+        [REPLY_KIND_GAP] = gap_write,
     };
     struct writer writer = {.out = out, .room = room};
     assert(reply->kind < sizeof writes / sizeof writes[0]);

@@ -8,9 +8,10 @@
 #include "protocol/dialect.h"
 #include "protocol/writer.h"
 
-static enum reply_error raw_parse(struct span body, bool text, char *scratch, struct command *command)
+static enum reply_error raw_parse(struct span body, bool text, size_t *at, char *scratch, struct command *command)
 {
     (void)scratch;
+    *at = body.size;
     *command = (struct command){
         .verb = COMMAND_PUBLISH,
         .payload = body,

@@ -18,9 +18,9 @@
 #include "protocol/dialect.h"
 #include "protocol/writer.h"
 
-static enum reply_error sse_parse(struct span body, bool text, char *scratch, struct command *command)
+static enum reply_error sse_parse(struct span body, bool text, size_t *at, char *scratch, struct command *command)
 {
-    (void)body;
+    *at = body.size;
     (void)text;
     (void)scratch;
     *command = (struct command){0};
@@ -114,6 +114,7 @@ static size_t sse_encode(const struct reply *reply, char *out, size_t room)
         writer_literal(&writer, ":\n");
         break;
     case REPLY_KIND_HELLO:
+    case REPLY_KIND_ACK:
     case REPLY_KIND_ERROR:
         return 0;
     }

@@ -250,11 +250,11 @@ static void reply_published(struct conns *conns, uint32_t slot, const struct tic
     }
     conn_reply(conns, slot,
                &(struct reply){
-                   .kind = REPLY_KIND_OK,
+                   .kind = REPLY_KIND_ACK,
                    .id = ticket_id(ticket),
-                   .has_position = true,
                    .epoch = ticket->epoch,
                    .offset = ticket->offset,
+                   .count = 1,
                });
 }
 

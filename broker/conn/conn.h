@@ -123,6 +123,7 @@ struct session {
     struct buffer in;       /* bytes that wait to be read */
     struct buffer message;  /* of a WebSocket message or a body, so far */
     struct buffer out;      /* replies that wait to be sent; always whole frames, but for the first */
+    uint32_t out_last;      /* size of the body that `out` ends with, if it is a reply's; 0: it is not */
     struct replay *replays; /* filters that are being resumed */
     struct pending *pending_first;
     struct pending *pending_last;
@@ -170,6 +171,7 @@ struct conns {
     uint32_t shard;
     uint32_t shard_count;
     _Atomic uint32_t *connections; /* of all shards: touched when one comes or goes */
+    uint64_t instance;             /* of this run of the broker, told to clients */
     uint16_t generation;           /* of the last one accepted */
     bool draining;
     bool accept_paused;

@@ -214,8 +214,7 @@ uint32_t execute_subscribe(struct conns *conns, uint32_t slot, const struct comm
     subscription_at(conns->feeds, number)->next = conn->subscriptions;
     conn->subscriptions = number;
     bool replays = command->from.kind == FROM_POSITIONS;
-    if (!pending_add(session, number, command->id) ||
-        (replays && !replay_begin(conns, slot, number, command))) {
+    if (!pending_add(session, number, command->id) || (replays && !replay_begin(conns, slot, number, command))) {
         conn_subscription_end(conns, number);
         *error = REPLY_BUSY;
         return 0;
@@ -321,7 +320,28 @@ static enum execute_result execute_command(struct conns *conns, uint32_t slot, c
     return result;
 }
 
-enum execute_result execute_message(struct conns *conns, uint32_t slot, struct span body, bool text, bool compressed)
+/* One command of a message. */
+static enum execute_result execute_parsed(struct conns *conns, uint32_t slot, struct command *command,
+                                          enum reply_error error)
+{
+    struct conn *conn = conn_at(conns, slot);
+    STATS_ADD(conns->stats, commands, 1);
+    if (!error && conn->dialect == DIALECT_RAW) {
+        if (!(conn->flags & CONN_PUBLISHES)) {
+            error = REPLY_UNSUPPORTED;
+        } else {
+            command->topic = name_span(session_at(conns, conn)->topic);
+        }
+    }
+    if (error) {
+        conn_refuse(conns, slot, command->id, error);
+        return EXECUTE_DONE;
+    }
+    return execute_command(conns, slot, command);
+}
+
+enum execute_result execute_message(struct conns *conns, uint32_t slot, struct span body, bool text, bool compressed,
+                                    size_t *at)
 {
     struct conn *conn = conn_at(conns, slot);
     if (conn->flags & CONN_ECHO) {
@@ -329,19 +349,17 @@ enum execute_result execute_message(struct conns *conns, uint32_t slot, struct s
         echo_backpressure(conns, slot);
         return EXECUTE_DONE;
     }
-    STATS_ADD(conns->stats, commands, 1);
-    struct command command = {0};
-    enum reply_error error = dialect_of(conn->dialect)->parse(body, text, conns->scratch, &command);
-    if (!error && conn->dialect == DIALECT_RAW) {
-        if (!(conn->flags & CONN_PUBLISHES)) {
-            error = REPLY_UNSUPPORTED;
-        } else {
-            command.topic = name_span(session_at(conns, conn)->topic);
+    size_t next = *at;
+    do {
+        struct command command = {0};
+        enum reply_error error = dialect_of(conn->dialect)->parse(body, text, &next, conns->scratch, &command);
+        if (execute_parsed(conns, slot, &command, error) == EXECUTE_RETRY) {
+            return EXECUTE_RETRY;
         }
-    }
-    if (error) {
-        conn_refuse(conns, slot, command.id, error);
-        return EXECUTE_DONE;
-    }
-    return execute_command(conns, slot, &command);
+        *at = next;
+        if (conn->state != CONN_OPEN) {
+            return EXECUTE_DONE; /* closed by what it said, or by how much it did not read */
+        }
+    } while (next < body.size && !(conn->flags & CONN_PAUSED));
+    return next < body.size ? EXECUTE_WAIT : EXECUTE_DONE;
 }

@@ -9,10 +9,15 @@
 enum execute_result {
     EXECUTE_DONE,  /* done or refused */
     EXECUTE_RETRY, /* a mesh ring is full: the same again in the next turn */
+    EXECUTE_WAIT,  /* too much is unanswered: the rest when enough is answered */
 };
 
-/* A whole message of a WebSocket. `compressed`: it came deflated (an echo is deflated, too). */
-enum execute_result execute_message(struct conns *conns, uint32_t slot, struct span body, bool text, bool compressed);
+/*
+ * The commands of a whole message of a WebSocket, from *at on, which is moved to the first one that is not done.
+ * `compressed`: it came deflated (an echo is deflated, too).
+ */
+enum execute_result execute_message(struct conns *conns, uint32_t slot, struct span body, bool text, bool compressed,
+                                    size_t *at);
 
 /* A publish, from whatever it came. *error tells why it was refused. */
 enum execute_result execute_publish(struct conns *conns, uint32_t slot, const struct command *command,

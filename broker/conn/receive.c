@@ -7,9 +7,16 @@
 #include "conn/replay.h"
 #include "conn/reply.h"
 #include "conn/request.h"
+#include "protocol/dialect_bin.h"
 #include "protocol/utf8.h"
 
 /* --- WebSocket --- */
+
+/* The largest message of a client. A record has its fields beside the largest payload. */
+static size_t message_bytes_max(const struct conns *conns, const struct conn *conn)
+{
+    return conns->config->limits.message_bytes + (conn->dialect == DIALECT_BIN ? BIN_OVERHEAD_BYTES_MAX : 0);
+}
 
 /* The reader goes on from the session if it is inside of something, else it begins afresh. */
 static void reader_load(struct conns *conns, const struct conn *conn, struct ws_reader *reader)
@@ -17,7 +24,7 @@ static void reader_load(struct conns *conns, const struct conn *conn, struct ws_
     if (conn->session && session_at(conns, conn)->reader_valid) {
         *reader = session_at(conns, conn)->reader;
     } else {
-        ws_reader_init(reader, WS_ROLE_SERVER, conns->config->limits.message_bytes, conn->flags & CONN_INFLATES);
+        ws_reader_init(reader, WS_ROLE_SERVER, message_bytes_max(conns, conn), conn->flags & CONN_INFLATES);
     }
 }
 
@@ -46,8 +53,8 @@ static bool message_whole(struct conns *conns, uint32_t slot, struct span body, 
 {
     if (compressed) {
         size_t size;
-        enum inflate_result result =
-            inflate_message(conns->inflater, body, conns->inflated, conns->config->limits.message_bytes, &size);
+        size_t most = message_bytes_max(conns, conn_at(conns, slot));
+        enum inflate_result result = inflate_message(conns->inflater, body, conns->inflated, most, &size);
         if (result != INFLATE_OK || (text && !utf8_valid(conns->inflated, size))) {
             STATS_ADD(conns->stats, protocol_errors, 1);
             conn_close(conns, slot, result == INFLATE_TOO_LARGE ? CLOSE_TOO_BIG : CLOSE_INVALID_PAYLOAD);
@@ -55,12 +62,14 @@ static bool message_whole(struct conns *conns, uint32_t slot, struct span body, 
         }
         body = (struct span){conns->inflated, size};
     }
-    if (execute_message(conns, slot, body, text, compressed) == EXECUTE_DONE) {
+    size_t at = 0;
+    enum execute_result result = execute_message(conns, slot, body, text, compressed, &at);
+    if (result == EXECUTE_DONE) {
         return true;
     }
     struct session *session = conn_session(conns, slot);
     struct buffer copy = {0};
-    if (!session || !buffer_add(&copy, body.data, body.size)) {
+    if (!session || !buffer_add(&copy, body.data + at, body.size - at)) {
         conn_close(conns, slot, CLOSE_OVERLOADED);
         return true;
     }
@@ -68,6 +77,9 @@ static bool message_whole(struct conns *conns, uint32_t slot, struct span body, 
     session->message = copy;
     session->message_valid = true;
     session->message_text = text;
+    if (result == EXECUTE_WAIT) {
+        return false; /* is paused, and goes on when enough is answered (conn/answer) */
+    }
     conn_at(conns, slot)->flags |= CONN_PAUSED;
     io_receive(conns->io, slot, IO_RECEIVE_PAUSED);
     conn_mark_retry(conns, slot);

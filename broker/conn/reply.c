@@ -26,6 +26,7 @@ static char *queue_reach(struct conns *conns, uint32_t slot, size_t size)
         conn_abort(conns, slot);
         return NULL;
     }
+    session->out_last = 0;
     conn_mark_ready(conns, slot);
     return place;
 }
@@ -52,16 +53,34 @@ void conn_queue_frame(struct conns *conns, uint32_t slot, enum ws_opcode opcode,
     }
 }
 
+/* Whether the last reply, all of which still waits to be sent, could take this one in. */
+static bool reply_merged(struct conns *conns, uint32_t slot, const struct dialect *dialect, const struct reply *reply)
+{
+    const struct conn *conn = conn_at(conns, slot);
+    if (!dialect->merge || !conn->session || conn->state != CONN_OPEN) {
+        return false;
+    }
+    struct session *session = session_at(conns, conn);
+    uint32_t last = session->out_last;
+    return last && buffer_waiting(&session->out) >= last &&
+           dialect->merge(reply, session->out.bytes + session->out.size - last, last);
+}
+
 void conn_reply(struct conns *conns, uint32_t slot, const struct reply *reply)
 {
     const struct dialect *dialect = dialect_of(conn_at(conns, slot)->dialect);
+    if (reply_merged(conns, slot, dialect, reply)) {
+        return;
+    }
     size_t size = dialect->encode(reply, NULL, 0);
     char *place = size ? queue_reach(conns, slot, WS_HEADER_BYTES_MAX + size) : NULL;
     if (place) {
         enum ws_opcode opcode = dialect->is_text(reply) ? WS_TEXT : WS_BINARY;
         size_t header = dialect->id == DIALECT_SSE ? 0 : ws_header_write(place, opcode, true, false, size);
         dialect->encode(reply, place + header, size);
-        session_at(conns, conn_at(conns, slot))->out.size += (uint32_t)(header + size);
+        struct session *session = session_at(conns, conn_at(conns, slot));
+        session->out.size += (uint32_t)(header + size);
+        session->out_last = (uint32_t)size;
     }
 }
 
@@ -120,6 +139,8 @@ void conn_reply_hello(struct conns *conns, uint32_t slot)
                    .payload_bytes_max = config->limits.message_bytes,
                    .subscriptions_max = config->limits.subscriptions_per_connection,
                    .heartbeat_interval_ms = config->heartbeat.interval_s * 1000,
+                   .idempotency_ms = config->publish.idempotency_keys ? config->publish.idempotency_s * 1000 : 0,
+                   .instance = conns->instance,
                });
 }
 

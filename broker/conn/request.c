@@ -5,6 +5,7 @@
 #include "conn/close.h"
 #include "conn/execute.h"
 #include "conn/reply.h"
+#include "protocol/dialect_bin.h"
 #include "protocol/json.h"
 #include "protocol/topic.h"
 #include "protocol/utf8.h"
@@ -164,7 +165,7 @@ static void open_now(struct conns *conns, uint32_t slot, enum dialect_id dialect
 
 static void open_multiplexed(struct conns *conns, uint32_t slot, const struct http_request *request)
 {
-    static const char *const subprotocols[] = {"shoal.v1.json", NULL};
+    static const char *const subprotocols[] = {"shoal.v1.json", BIN_SUBPROTOCOL, NULL};
     enum reply_error error = authenticate(conns, slot, request);
     if (error) {
         conn_respond_error(conns, slot, error);
@@ -173,7 +174,8 @@ static void open_multiplexed(struct conns *conns, uint32_t slot, const struct ht
     if (!handshake(conns, slot, request, subprotocols)) {
         return;
     }
-    open_now(conns, slot, DIALECT_JSON);
+    bool bin = session_at(conns, conn_at(conns, slot))->handshake.subprotocol == 1;
+    open_now(conns, slot, bin ? DIALECT_BIN : DIALECT_JSON);
     struct conn *conn = conn_at(conns, slot);
     if (conn->principal == PRINCIPAL_NOBODY && conn->session) {
         session_at(conns, conn)->deadline_ms = conns->now_ms + conns->config->limits.handshake_ms;

@@ -101,6 +101,7 @@ size_t lane_write(struct lane_writer *writer, enum lane lane, const struct messa
         .payload_kind = message->kind,
         .epoch = message->epoch,
         .offset = message->offset,
+        .time_ms = (uint64_t)message->time_ms,
     };
     if (lanes[lane].deflated && writer->deflater) {
         size_t body = dialect->encode(&reply, NULL, 0);

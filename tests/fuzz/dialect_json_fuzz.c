@@ -74,7 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *scratch = malloc(size);
     struct memory memory = {{(const char *)data, size}, {scratch, size}};
     struct command command;
-    enum reply_error error = dialect_json.parse(memory.body, true, scratch, &command);
+    size_t at = 0;
+    enum reply_error error = dialect_json.parse(memory.body, true, &at, scratch, &command);
+    FUZZ_CHECK(at == size);
     FUZZ_CHECK(error < REPLY_ERROR_COUNT && command.id.size <= 64);
     check_borrowed(command.id, &memory);
     if (error == REPLY_OK)

@@ -32,7 +32,8 @@ static enum reply_error parse_bytes(struct span text)
     scratch = malloc(text.size ? text.size : 1);
     if (text.size > 0)
         memcpy(body, text.data, text.size);
-    return dialect_json.parse((struct span){body, text.size}, true, scratch, &command);
+    size_t at = 0;
+    return dialect_json.parse((struct span){body, text.size}, true, &at, scratch, &command);
 }
 
 static enum reply_error parse(const char *text)
@@ -283,8 +284,10 @@ static void messages_of_wrong_form(void **state)
         if (error != cases[i].error || !span_equal(command.id, of(cases[i].id)))
             fail_msg("%s gave %d, id %.*s", cases[i].text, error, (int)command.id.size, command.id.data);
     }
-    assert_int_equal(dialect_json.parse(SPAN_NONE, true, NULL, &command), REPLY_MESSAGE_INVALID);
-    assert_int_equal(dialect_json.parse(of("{\"op\":\"ping\"}"), false, scratch, &command), REPLY_MESSAGE_INVALID);
+    size_t at = 0;
+    assert_int_equal(dialect_json.parse(SPAN_NONE, true, &at, NULL, &command), REPLY_MESSAGE_INVALID);
+    assert_int_equal(dialect_json.parse(of("{\"op\":\"ping\"}"), false, &at, scratch, &command), REPLY_MESSAGE_INVALID);
+    assert_int_equal(at, strlen("{\"op\":\"ping\"}"));
 }
 
 /* Wherever a message is cut off it is refused, and nothing beyond is read. */
@@ -325,9 +328,12 @@ static void replies(void **state)
                               .payload_bytes_max = 1,
                               .subscriptions_max = 2,
                               .heartbeat_interval_ms = 3,
+                              .idempotency_ms = 5,
+                              .instance = 0xFE,
                               .time_ms = 4},
-               "{\"op\":\"hello\",\"server\":\"shoald/0.1.0\",\"node\":\"n\\\"1\",\"session\":\"s\",\"limits\":{"
-               "\"payload_bytes_max\":1,\"subscriptions_max\":2,\"heartbeat_interval_ms\":3},\"time_ms\":4}");
+               "{\"op\":\"hello\",\"server\":\"shoald/0.1.0\",\"node\":\"n\\\"1\",\"session\":\"s\","
+               "\"instance\":\"00000000000000fe\",\"limits\":{\"payload_bytes_max\":1,\"subscriptions_max\":2,"
+               "\"heartbeat_interval_ms\":3,\"idempotency_ms\":5},\"time_ms\":4}");
     encodes_as((struct reply){.kind = REPLY_KIND_OK,
                               .id = of("1"),
                               .has_position = true,
@@ -339,6 +345,8 @@ static void replies(void **state)
                "\"time_ms\":99}");
     encodes_as((struct reply){.kind = REPLY_KIND_OK, .id = of("\"x\"")}, "{\"op\":\"ok\",\"id\":\"x\"}");
     encodes_as((struct reply){.kind = REPLY_KIND_OK}, "{\"op\":\"ok\"}");
+    encodes_as((struct reply){.kind = REPLY_KIND_ACK, .id = of("2"), .epoch = 0xAB, .offset = 12, .count = 1},
+               "{\"op\":\"ok\",\"id\":2,\"epoch\":\"00000000000000ab\",\"offset\":12}");
     encodes_as((struct reply){.kind = REPLY_KIND_ERROR, .id = of("1"), .error = REPLY_BUSY},
                "{\"op\":\"error\",\"id\":1,\"code\":\"busy\",\"message\":\"The broker is short of room for this now: "
                "try again.\",\"retry\":true}");

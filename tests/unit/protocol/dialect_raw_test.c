@@ -19,13 +19,15 @@ static void frames_are_payloads(void **state)
     (void)state;
     struct command command;
     struct span body = of("{\"any\":\"thing\"}");
-    assert_int_equal(dialect_raw.parse(body, true, NULL, &command), REPLY_OK);
+    size_t at = 0;
+    assert_int_equal(dialect_raw.parse(body, true, &at, NULL, &command), REPLY_OK);
+    assert_int_equal(at, body.size);
     assert_int_equal(command.verb, COMMAND_PUBLISH);
     assert_int_equal(command.kind, PAYLOAD_TEXT);
     assert_ptr_equal(command.payload.data, body.data);
     assert_int_equal(command.payload.size, body.size);
     assert_int_equal(command.topic.size + command.id.size + command.key.size, 0);
-    assert_int_equal(dialect_raw.parse((struct span){"\xFF\0", 2}, false, NULL, &command), REPLY_OK);
+    assert_int_equal(dialect_raw.parse((struct span){"\xFF\0", 2}, false, &at, NULL, &command), REPLY_OK);
     assert_int_equal(command.kind, PAYLOAD_BINARY);
     assert_int_equal(command.payload.size, 2);
 }
@@ -61,10 +63,10 @@ static void dialects_are_found(void **state)
     (void)state;
     assert_ptr_equal(dialect_of(DIALECT_RAW), &dialect_raw);
     assert_ptr_equal(dialect_of(DIALECT_JSON), &dialect_json);
+    assert_ptr_equal(dialect_of(DIALECT_BIN), &dialect_bin);
     assert_ptr_equal(dialect_of(DIALECT_SSE), &dialect_sse);
     for (int id = 0; id < DIALECT_COUNT; id++) {
-        const struct dialect *dialect = dialect_of((enum dialect_id)id);
-        assert_true(!dialect || dialect->id == (enum dialect_id)id);
+        assert_int_equal(dialect_of((enum dialect_id)id)->id, id);
     }
 }
 

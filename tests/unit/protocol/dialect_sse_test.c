@@ -89,7 +89,8 @@ static void clients_say_nothing(void **state)
 {
     (void)state;
     struct command command;
-    assert_int_equal(dialect_sse.parse(of("x"), true, NULL, &command), REPLY_UNSUPPORTED);
+    size_t at = 0;
+    assert_int_equal(dialect_sse.parse(of("x"), true, &at, NULL, &command), REPLY_UNSUPPORTED);
 }
 
 /* What a browser hands out for one event (HTML 9.2.6): its data lines, with LF between them. */
