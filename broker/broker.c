@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/check.h"
 #include "base/logger.h"
 #include "broker/shard.h"
@@ -45,6 +46,8 @@ struct broker {
     char address[64]; /* with the port that was given for 0 */
     _Atomic uint32_t connections;
     pthread_barrier_t started;
+    struct admin *admin;
+    const struct stats **stats;   /* by shard, for the admin port */
     struct config *config_before; /* until every shard has the next one */
 };
 
@@ -221,13 +224,15 @@ static bool prepare(struct broker *broker)
     broker->verifier = make_verifier(broker->config, &failed);
     broker->starters = calloc(broker->shard_count, sizeof *broker->starters);
     broker->sockets = malloc(broker->shard_count * sizeof *broker->sockets);
-    if (failed || !broker->starters || !broker->sockets) {
+    broker->stats = calloc(broker->shard_count, sizeof *broker->stats);
+    if (failed || !broker->starters || !broker->sockets || !broker->stats) {
         return false;
     }
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         broker->sockets[i] = -1;
     }
-    return mesh_init(&broker->mesh, broker->shard_count, broker->config->broker.mesh_slots);
+    return mesh_init(&broker->mesh, broker->shard_count + 1,
+                     broker->config->broker.mesh_slots); /* and the admin port */
 }
 
 static void stop_threads(struct broker *broker)
@@ -258,29 +263,72 @@ static void broker_free(struct broker *broker)
             close(broker->sockets[i]);
         }
     }
+    admin_destroy(broker->admin);
     mesh_destroy(&broker->mesh);
     if (broker->verifier) {
         token_verifier_destroy(broker->verifier);
     }
     free(broker->starters);
     free(broker->sockets);
+    free(broker->stats);
     config_free(broker->config);
     free(broker);
 }
 
-static void log_ready(const struct broker *broker)
+static uint64_t slots_of(const struct broker *broker)
 {
     uint64_t slots = 0;
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         slots += broker->starters[i].setup.io->slots_max;
     }
-    logger_write(LOG_INFO, "ready", LOG_STR("data", broker->address),
-                 LOG_STR("admin", broker->config->admin.address.text), LOG_U64("shards", broker->shard_count),
-                 LOG_STR("io", broker->starters[0].setup.io->room->name), LOG_U64("connections_max", slots),
-                 LOG_BOOL("tokens", broker->verifier != NULL));
+    return slots;
 }
 
-struct broker *broker_start(struct config *config, const struct config_sources *sources)
+static bool admin_prepare(struct broker *broker, const struct build_identity *build)
+{
+    const struct admin_setup setup = {
+        .config = broker->config,
+        .build = build,
+        .mesh = &broker->mesh,
+        .shard_count = broker->shard_count,
+    };
+    const char *problem;
+    broker->admin = admin_create(&setup, &problem);
+    if (!broker->admin) {
+        logger_write(LOG_ERROR, "admin_failed", LOG_STR("problem", problem));
+    }
+    return broker->admin != NULL;
+}
+
+static bool admin_serve(struct broker *broker)
+{
+    for (uint32_t i = 0; i < broker->shard_count; i++) {
+        broker->stats[i] = &broker->starters[i].shard->stats;
+    }
+    const struct admin_broker view = {
+        .stats = broker->stats,
+        .data_address = broker->address,
+        .io_name = broker->starters[0].setup.io->room->name,
+        .connections_max = slots_of(broker),
+        .tokens = broker->verifier != NULL,
+    };
+    if (!admin_start(broker->admin, &view)) {
+        logger_write(LOG_ERROR, "admin_failed", LOG_STR("problem", "no memory for its thread"));
+        return false;
+    }
+    admin_set_readiness(broker->admin, ADMIN_READY);
+    return true;
+}
+
+static void log_ready(const struct broker *broker)
+{
+    logger_write(LOG_INFO, "ready", LOG_STR("data", broker->address), LOG_STR("admin", admin_address(broker->admin)),
+                 LOG_U64("shards", broker->shard_count), LOG_STR("io", broker->starters[0].setup.io->room->name),
+                 LOG_U64("connections_max", slots_of(broker)), LOG_BOOL("tokens", broker->verifier != NULL));
+}
+
+struct broker *broker_start(struct config *config, const struct config_sources *sources,
+                            const struct build_identity *build)
 {
     struct broker *broker = calloc(1, sizeof *broker);
     CHECK_MSG(broker, "no memory");
@@ -288,12 +336,12 @@ struct broker *broker_start(struct config *config, const struct config_sources *
     broker->sources = sources;
     broker->shard_count = config_shards(config);
     choose_backend(broker);
-    if (!prepare(broker) || !bind_sockets(broker)) {
+    if (!prepare(broker) || !bind_sockets(broker) || !admin_prepare(broker, build)) {
         broker_free(broker);
         return NULL;
     }
     start_threads(broker);
-    if (!threads_started(broker)) {
+    if (!threads_started(broker) || !admin_serve(broker)) {
         stop_threads(broker);
         broker_free(broker);
         return NULL;
@@ -398,7 +446,7 @@ static void reload(struct broker *broker)
     reload_settle(broker);
     config_free(before);
     reload_keys(broker);
-    logger_write(LOG_INFO, "reloaded", LOG_STR("warnings", report->text));
+    logger_write(report->warnings ? LOG_WARNING : LOG_INFO, "reloaded", LOG_STR("warnings", report->text));
     free(report);
 }
 
@@ -442,6 +490,7 @@ bool broker_stop(struct broker *broker)
 {
     logger_write(LOG_INFO, "draining", LOG_U64("connections", atomic_load(&broker->connections)),
                  LOG_U64("seconds", broker->config->broker.drain_s));
+    admin_set_readiness(broker->admin, ADMIN_DRAINING);
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         shard_order(broker->starters[i].shard, SHARD_ORDER_DRAIN);
     }
@@ -451,6 +500,7 @@ bool broker_stop(struct broker *broker)
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     }
     bool quiet = all_quiet(broker);
+    admin_stop(broker->admin);
     stop_threads(broker);
     struct log_field sums[STATS_COUNT];
     sum_stats(broker, sums);

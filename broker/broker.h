@@ -11,12 +11,14 @@
 #include "config/config.h"
 
 struct broker;
+struct build_identity;
 
 /*
  * Binds, starts the shards, and logs `ready`. NULL: it has logged why not. The sources are borrowed for reloading, the
  * configuration is taken in any case.
  */
-struct broker *broker_start(struct config *config, const struct config_sources *sources);
+struct broker *broker_start(struct config *config, const struct config_sources *sources,
+                            const struct build_identity *build);
 
 /* Works signals until SIGTERM or SIGINT. SIGHUP reloads, SIGUSR1 logs the statistics. */
 void broker_wait(struct broker *broker);

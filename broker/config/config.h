@@ -77,6 +77,7 @@ struct config {
     } listen;
     struct {
         struct config_address address;
+        config_string token_file; /* "": none */
     } admin;
     struct {
         uint32_t shards; /* CONFIG_AUTO: see config_shards() */

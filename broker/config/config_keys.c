@@ -47,6 +47,8 @@ static const struct config_key keys[] = {
         "Where clients connect: IPv4:port or [IPv6]:port; port 0 takes a free one."),
     KEY(admin, address, CONFIG_ADDRESS, "127.0.0.1:7071", 0, 0, 0,
         "Where health, metrics and levers are served: keep it away from clients."),
+    KEY(admin, token_file, CONFIG_STRING, "", 0, CONFIG_STRING_MAX, 0,
+        "File with the token that the admin port asks for; needed where it is not on loopback."),
 
     KEY(broker, shards, CONFIG_NUMBER, "auto", 1, CONFIG_SHARDS_MAX, ALLOWS_AUTO,
         "Threads that share the connections and topics; auto is one a processor."),

@@ -40,22 +40,33 @@ static void heartbeat_has_time(const struct config *config, struct config_report
                             config->heartbeat.timeout_s, config->heartbeat.interval_s);
 }
 
-static void address_is_guarded(const struct config *config, const char *section, const struct config_address *address,
-                               struct config_report *report)
+static void data_address_is_guarded(const struct config *config, struct config_report *report)
 {
-    struct config_place place = place_of(config, section, "address");
-    if (address->loopback || config_has_key(config) || config->auth.anonymous)
+    struct config_place place = place_of(config, "listen", "address");
+    if (config->listen.address.loopback || config_has_key(config) || config->auth.anonymous)
         return;
     config_report_error(report, &place,
-                        "%s.address (%s) is not loopback, and no key is configured to authenticate with: set "
+                        "listen.address (%s) is not loopback, and no key is configured to authenticate with: set "
                         "auth.hs256_key_file or auth.rs256_key_file, or say auth.anonymous=true if everybody may come",
-                        section, address->text);
+                        config->listen.address.text);
+}
+
+/* There is no anonymous operator: who reaches the port could drain the broker. */
+static void admin_address_is_guarded(const struct config *config, struct config_report *report)
+{
+    struct config_place place = place_of(config, "admin", "address");
+    if (config->admin.address.loopback || config->admin.token_file[0])
+        return;
+    config_report_error(report, &place,
+                        "admin.address (%s) is not loopback, and it would serve everybody: set admin.token_file to a "
+                        "file that holds a token",
+                        config->admin.address.text);
 }
 
 static void addresses_are_guarded(const struct config *config, struct config_report *report)
 {
-    address_is_guarded(config, "listen", &config->listen.address, report);
-    address_is_guarded(config, "admin", &config->admin.address, report);
+    data_address_is_guarded(config, report);
+    admin_address_is_guarded(config, report);
     struct config_place place = place_of(config, "auth", "anonymous");
     if (config_has_key(config) && config->auth.anonymous)
         config_report_warning(report, &place, "auth.anonymous has no effect while a key is configured");
