@@ -47,6 +47,9 @@
 #define SLICE_DELIVERIES 256u
 static_assert(SLICE_DELIVERIES <= TURN_DELIVERIES_MAX, "a slice is part of a turn");
 
+/* So many bytes count as one more delivery: a send of 64 KB takes some 30 us. */
+#define SEND_COST_BYTES 8192u
+
 /* Connections that one turn of the sweep looks at: ten million are seen within a heartbeat interval (30 s) at 1 ms a turn. */
 #define SWEEP_RECORDS 1024u
 

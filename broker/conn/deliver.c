@@ -18,6 +18,12 @@ static void count_delivered(struct conns *conns, uint64_t messages, uint64_t byt
     STATS_ADD(conns->stats, delivery_bytes, bytes);
 }
 
+/* What a send takes of the turn's budget: a small one is one, and each so many bytes cost as much again. */
+static uint32_t send_cost(uint32_t size)
+{
+    return 1 + size / SEND_COST_BYTES;
+}
+
 static struct batch_entry *batch_add(struct conns *conns, uint32_t slot, uint32_t size)
 {
     struct batch_entry *entry = &conns->batch[conns->batch_size++];
@@ -255,26 +261,27 @@ static void all_sent(struct conns *conns, uint32_t slot)
     }
 }
 
-static void deliver_ready(struct conns *conns, uint32_t slot)
+/* Returns what it took of the budget. */
+static uint32_t deliver_ready(struct conns *conns, uint32_t slot)
 {
     struct conn *conn = conn_at(conns, slot);
     if (conn->state == CONN_GONE || (conn->flags & (CONN_BLOCKED | CONN_SENDING))) {
-        return; /* settling, or IO_WRITABLE, makes it ready again */
+        return 1; /* settling, or IO_WRITABLE, makes it ready again */
     }
     slow_tell(conns, slot);
     if (conn->state == CONN_GONE) {
-        return;
+        return 1;
     }
     bool out = conn->session && buffer_waiting(&session_at(conns, conn)->out);
     if (!out && replay_refill(conns, slot)) {
         conn_mark_ready(conns, slot);
     }
     if (conn->state == CONN_GONE) {
-        return;
+        return 1;
     }
     if (!has_more(conns, conn)) {
         all_sent(conns, slot);
-        return;
+        return 1;
     }
     struct gather gather = {.count = 0};
     uint32_t plan_first = conns->plan_size;
@@ -287,9 +294,10 @@ static void deliver_ready(struct conns *conns, uint32_t slot)
     STATS_ADD(conns->stats, delivery_bytes, gather.size);
     conn_mark_ready(conns, slot); /* to see that all is sent, or to go on */
     flush_if_full(conns);
+    return send_cost(gather.size);
 }
 
-/* Takes each connection that is ready now once. Returns how many. */
+/* Takes each connection that is ready now once. Returns what it took of the budget. */
 static uint32_t deliver_all_ready(struct conns *conns, uint32_t most)
 {
     uint32_t done = 0;
@@ -302,8 +310,7 @@ static uint32_t deliver_all_ready(struct conns *conns, uint32_t most)
             conns->ready_last = 0;
         }
         conn->flags &= (uint16_t)~CONN_READY;
-        deliver_ready(conns, slot);
-        done++;
+        done += deliver_ready(conns, slot);
         if (slot + 1 == last) {
             break; /* those behind have become ready meanwhile */
         }
@@ -359,21 +366,22 @@ static void postpone(struct conns *conns, uint32_t subscription, uint32_t slot)
     }
 }
 
-static void walk_one(struct conns *conns, struct feed *feed, uint32_t number)
+/* Returns what it took of the budget. */
+static uint32_t walk_one(struct conns *conns, struct feed *feed, uint32_t number)
 {
     struct subscription *subscription = subscription_at(conns->feeds, number);
     uint32_t slot = subscription->conn;
     struct conn *conn = conn_at(conns, slot);
     if (subscription->cursor || conn->state == CONN_GONE) {
-        return;
+        return 1;
     }
     if (conn->flags & (CONN_BLOCKED | CONN_SENDING | CONN_READY)) {
         postpone(conns, number, slot);
-        return;
+        return 1;
     }
     struct walk_range *range = range_of(conns, feed, subscription->lane);
     if (range->size == 0) {
-        return; /* messages from before somebody read this lane of a filter */
+        return 1; /* messages from before somebody read this lane of a filter */
     }
     if (range->count == 1) {
         io_send(conns->io, slot, range->parts[0].iov_base, range->parts[0].iov_len, conns->batch_size);
@@ -383,9 +391,10 @@ static void walk_one(struct conns *conns, struct feed *feed, uint32_t number)
     batch_add(conns, slot, range->size)->subscription = number;
     count_delivered(conns, feed->target - feed->walked, range->size);
     flush_if_full(conns);
+    return send_cost(range->size);
 }
 
-/* Walks on by at most `most` subscribers. Returns how many. */
+/* Walks on until `most` of the budget is used. Returns what was. */
 static uint32_t walk_slice(struct conns *conns, uint32_t number, uint32_t most)
 {
     struct feed *feed = feed_at(conns->feeds, number);
@@ -398,8 +407,7 @@ static uint32_t walk_slice(struct conns *conns, uint32_t number, uint32_t most)
         if (ahead < feed->walk_end) {
             __builtin_prefetch(subscription_at(conns->feeds, feed->subscribers.items[ahead]));
         }
-        walk_one(conns, feed, feed->subscribers.items[feed->walk_at++]);
-        done++;
+        done += walk_one(conns, feed, feed->subscribers.items[feed->walk_at++]);
     }
     deliver_flush(conns); /* short ones get their cursors while the feed is still at `walked` */
     return done;
@@ -477,7 +485,8 @@ static uint32_t deliver_feeds(struct conns *conns, uint32_t budget, bool small)
 bool deliver_turn(struct conns *conns)
 {
     uint32_t budget = TURN_DELIVERIES_MAX;
-    budget -= deliver_all_ready(conns, budget / 2);
+    uint32_t used = deliver_all_ready(conns, budget / 2);
+    budget -= used < budget ? used : budget;
     budget = deliver_feeds(conns, budget, true);
     budget = deliver_feeds(conns, budget, false);
     if (budget > 0) {

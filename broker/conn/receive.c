@@ -231,12 +231,18 @@ static void receive_input(struct conns *conns, uint32_t slot, char *bytes, size_
     }
 }
 
-/* Who talks twice within a second is received by multishot, until it falls silent. */
+/* Publishing faster than its publishes are answered, or echoing: not just subscribing. */
+static bool talks_much(const struct conns *conns, const struct conn *conn)
+{
+    return (conn->flags & CONN_ECHO) || (conn->session && session_at(conns, conn)->inflight_messages > 0);
+}
+
+/* Who talks much, and twice within a second, is received by multishot until it falls silent. */
 static void seen(struct conns *conns, uint32_t slot)
 {
     struct conn *conn = conn_at(conns, slot);
-    if (conn->seen_s == conns->now_s && (conn->flags & CONN_TALKED) && !(conn->flags & CONN_BUSY) &&
-        conn->state == CONN_OPEN && !(conn->flags & CONN_PAUSED)) {
+    bool again = conn->seen_s == conns->now_s && (conn->flags & CONN_TALKED);
+    if (again && conn->state == CONN_OPEN && !(conn->flags & (CONN_BUSY | CONN_PAUSED)) && talks_much(conns, conn)) {
         conn->flags |= CONN_BUSY;
         io_receive(conns->io, slot, IO_RECEIVE_BUSY);
     }
