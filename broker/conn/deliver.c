@@ -467,7 +467,7 @@ static bool is_small(const struct conns *conns, uint32_t number)
  */
 static uint32_t deliver_feeds(struct conns *conns, uint32_t budget, bool small)
 {
-    uint32_t last = conns->feeds->dirty_last;
+    uint32_t last = conns->feeds->dirty.last;
     bool more = last != 0;
     while (more && budget > 0) {
         uint32_t number = feeds_dirty_take(conns->feeds);
@@ -492,5 +492,5 @@ bool deliver_turn(struct conns *conns)
     if (budget > 0) {
         deliver_all_ready(conns, budget);
     }
-    return conns->ready_first || conns->feeds->dirty_first;
+    return conns->ready_first || conns->feeds->dirty.first;
 }

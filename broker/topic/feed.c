@@ -154,48 +154,27 @@ void feed_free(struct feeds *feeds, uint32_t number)
 
 void feeds_mark_dirty(struct feeds *feeds, uint32_t number)
 {
-    struct feed *feed = feed_at(feeds, number);
-    if (feed->dirty) {
-        return;
+    if (!feed_at(feeds, number)->dirty) {
+        feed_at(feeds, number)->dirty = true;
+        queue_push(&feeds->dirty, &feeds->feeds, offsetof(struct feed, dirty_next), number);
     }
-    feed->dirty = true;
-    feed->dirty_next = 0;
-    if (feeds->dirty_last) {
-        feed_at(feeds, feeds->dirty_last)->dirty_next = number;
-    } else {
-        feeds->dirty_first = number;
-    }
-    feeds->dirty_last = number;
 }
 
 uint32_t feeds_dirty_take(struct feeds *feeds)
 {
-    uint32_t number = feeds->dirty_first;
+    uint32_t number = queue_take(&feeds->dirty, &feeds->feeds, offsetof(struct feed, dirty_next));
     if (number) {
-        struct feed *feed = feed_at(feeds, number);
-        feeds->dirty_first = feed->dirty_next;
-        if (!feeds->dirty_first) {
-            feeds->dirty_last = 0;
-        }
-        feed->dirty = false;
+        feed_at(feeds, number)->dirty = false;
     }
     return number;
 }
 
 void feed_mark_unsent(struct feeds *feeds, uint32_t number)
 {
-    struct feed *feed = feed_at(feeds, number);
-    if (feed->unsent) {
-        return;
+    if (!feed_at(feeds, number)->unsent) {
+        feed_at(feeds, number)->unsent = true;
+        queue_push(&feeds->unsent, &feeds->feeds, offsetof(struct feed, unsent_next), number);
     }
-    feed->unsent = true;
-    feed->unsent_next = 0;
-    if (feeds->unsent_last) {
-        feed_at(feeds, feeds->unsent_last)->unsent_next = number;
-    } else {
-        feeds->unsent_first = number;
-    }
-    feeds->unsent_last = number;
 }
 
 void feeds_answer(struct feeds *feeds, const struct feed_answer *answer)

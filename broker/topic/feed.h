@@ -31,6 +31,7 @@
 #define SHOAL_TOPIC_FEED_H
 
 #include "base/index.h"
+#include "base/queue.h"
 #include "base/stats.h"
 #include "base/vector.h"
 #include "config/config.h"
@@ -161,10 +162,8 @@ struct feeds {
     struct slab cursors;
     struct slab holds;
     struct filters *matcher; /* this shard's filters: value = feed */
-    uint32_t dirty_first;    /* feeds with something to deliver, in the order in which they got it */
-    uint32_t dirty_last;
-    uint32_t unsent_first; /* feeds with something to ask */
-    uint32_t unsent_last;
+    struct queue dirty;      /* feeds with something to deliver, in the order in which they got it */
+    struct queue unsent;     /* feeds with something to ask */
     struct feed_answer *answers; /* for conn/execute, in order */
     uint32_t answer_count;
     uint32_t answer_room;
@@ -204,7 +203,7 @@ void feeds_sweep(struct feeds *feeds, uint32_t count);
 /* Whether feeds_send() has something left to send. */
 static inline bool feeds_have_unsent(const struct feeds *feeds)
 {
-    return feeds->unsent_first != 0;
+    return feeds->unsent.first != 0;
 }
 
 /* --- walks, cursors and holds (feed_cursor.c) --- */

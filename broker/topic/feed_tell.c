@@ -162,12 +162,11 @@ static bool feed_is_over(const struct feed *feed)
 
 void feeds_send(struct feeds *feeds)
 {
-    uint32_t number = feeds->unsent_first;
-    feeds->unsent_first = 0;
-    feeds->unsent_last = 0;
-    while (number) {
+    struct queue unsent = feeds->unsent; /* who finds no room is put into a new line */
+    feeds->unsent = (struct queue){0};
+    uint32_t number;
+    while ((number = queue_take(&unsent, &feeds->feeds, offsetof(struct feed, unsent_next))) != 0) {
         struct feed *feed = feed_at(feeds, number);
-        uint32_t next = feed->unsent_next;
         feed->unsent = false;
         bool over = feed_is_over(feed);
         if (over && !feed->dirty) {
@@ -175,7 +174,6 @@ void feeds_send(struct feeds *feeds)
         } else if (over || !(feed->log ? send_filter(feeds, number, feed) : topic_send(feeds, number, feed))) {
             feed_mark_unsent(feeds, number);
         }
-        number = next;
     }
 }
 

@@ -158,18 +158,10 @@ static void topic_forget(struct owner *owner, uint32_t number)
 
 void owner_mark_dirty(struct owner *owner, uint32_t number)
 {
-    struct topic *topic = topic_at(owner, number);
-    if (topic->dirty) {
-        return;
+    if (!topic_at(owner, number)->dirty) {
+        topic_at(owner, number)->dirty = true;
+        queue_push(&owner->dirty, &owner->topics, offsetof(struct topic, dirty_next), number);
     }
-    topic->dirty = true;
-    topic->dirty_next = 0;
-    if (owner->dirty_last) {
-        topic_at(owner, owner->dirty_last)->dirty_next = number;
-    } else {
-        owner->dirty_first = number;
-    }
-    owner->dirty_last = number;
 }
 
 /* --- publishing --- */
@@ -466,17 +458,14 @@ static bool topic_advance(struct owner *owner, uint32_t number)
 void owner_advance(struct owner *owner)
 {
     answers_flush(owner);
-    uint32_t number = owner->dirty_first;
-    owner->dirty_first = 0;
-    owner->dirty_last = 0;
-    while (number) {
-        struct topic *topic = topic_at(owner, number);
-        uint32_t next = topic->dirty_next;
-        topic->dirty = false;
+    struct queue dirty = owner->dirty; /* who can't be told now is put into a new line */
+    owner->dirty = (struct queue){0};
+    uint32_t number;
+    while ((number = queue_take(&dirty, &owner->topics, offsetof(struct topic, dirty_next))) != 0) {
+        topic_at(owner, number)->dirty = false;
         if (!topic_advance(owner, number)) {
             owner_mark_dirty(owner, number);
         }
-        number = next;
     }
 }
 

@@ -26,6 +26,7 @@
 #define SHOAL_TOPIC_OWNER_H
 
 #include "base/index.h"
+#include "base/queue.h"
 #include "base/stats.h"
 #include "base/vector.h"
 #include "config/config.h"
@@ -88,8 +89,7 @@ struct owner {
     struct filters *filters; /* of all shards: value = shard << 8 | lanes */
     struct vector matches;   /* scratch */
     struct idempotency idempotency;
-    uint32_t dirty_first; /* topics with followers to be told */
-    uint32_t dirty_last;
+    struct queue dirty; /* topics with followers to be told */
     struct ticket *answers_first; /* answers that found no room in their ring */
     struct ticket *answers_last;
     uint32_t sweep_at;
@@ -119,7 +119,7 @@ void owner_sweep(struct owner *owner, uint32_t topics);
 /* Whether owner_advance() has something left to tell. */
 static inline bool owner_is_dirty(const struct owner *owner)
 {
-    return owner->dirty_first != 0 || owner->answers_first;
+    return owner->dirty.first != 0 || owner->answers_first;
 }
 
 /* --- between the owner's files --- */
