@@ -17,6 +17,9 @@ struct name {
     char bytes[];
 };
 
+/* How many names this process has now. Any thread. */
+uint64_t name_count_in_use(void);
+
 /* Gives a reference. NULL: no memory. `text` at most 255 bytes. */
 struct name *name_create(struct span text);
 
