@@ -196,6 +196,16 @@ static bool threads_started(struct broker *broker)
     return all;
 }
 
+static struct token_settings token_settings_of(const struct config *config)
+{
+    return (struct token_settings){
+        .hs256_key_file = config->auth.hs256_key_file,
+        .rs256_key_file = config->auth.rs256_key_file,
+        .audience = config->auth.audience,
+        .issuer = config->auth.issuer,
+    };
+}
+
 /* NULL if no key is configured; *failed then tells whether that is an error. */
 static struct token_verifier *make_verifier(const struct config *config, bool *failed)
 {
@@ -203,12 +213,7 @@ static struct token_verifier *make_verifier(const struct config *config, bool *f
     if (!config_has_key(config)) {
         return NULL;
     }
-    const struct token_settings settings = {
-        .hs256_key_file = config->auth.hs256_key_file,
-        .rs256_key_file = config->auth.rs256_key_file,
-        .audience = config->auth.audience,
-        .issuer = config->auth.issuer,
-    };
+    const struct token_settings settings = token_settings_of(config);
     char error[TOKEN_ERROR_MAX];
     struct token_verifier *verifier = token_verifier_create(&settings, error);
     if (!verifier) {
@@ -415,13 +420,7 @@ static void reload_keys(struct broker *broker)
     if (!broker->verifier) {
         return;
     }
-    const struct config *config = broker->config;
-    const struct token_settings settings = {
-        .hs256_key_file = config->auth.hs256_key_file,
-        .rs256_key_file = config->auth.rs256_key_file,
-        .audience = config->auth.audience,
-        .issuer = config->auth.issuer,
-    };
+    const struct token_settings settings = token_settings_of(broker->config);
     char error[TOKEN_ERROR_MAX];
     if (!token_verifier_reload(broker->verifier, &settings, error)) {
         logger_write(LOG_ERROR, "key_failed", LOG_STR("problem", error), LOG_STR("instead", "the former keys stay"));

@@ -50,53 +50,62 @@ static bool open_chunk_serves(const struct log *log, uint8_t lanes)
     return true;
 }
 
-static void appended(struct log *log, uint64_t measure_before)
+/* What is to be appended: a new message, or a copy of one in another log. */
+struct entry {
+    struct lane_writer *writer;
+    const struct message *message; /* NULL: a copy */
+    const struct chunk *from;
+    uint32_t index;
+    uint64_t hash;
+};
+
+static bool entry_append(struct chunk *chunk, const struct entry *entry, uint32_t *needed)
 {
+    return entry->message ? chunk_append(chunk, entry->writer, entry->message, needed)
+                          : chunk_append_copy(chunk, entry->from, entry->index, entry->hash, needed);
+}
+
+/* A new chunk with the entry in it. What it needs is known only when it was tried. NULL: no memory. */
+static struct chunk *chunk_with_entry(const struct log *log, const struct log_limits *limits, uint8_t lanes,
+                                      const struct entry *entry, uint32_t needed)
+{
+    bool origins = entry->message == NULL;
+    struct chunk *chunk = chunk_for(log, limits, lanes, needed, origins);
+    while (chunk && !entry_append(chunk, entry, &needed)) {
+        chunk_drop(chunk);
+        chunk = chunk_for(log, limits, lanes, needed, origins);
+    }
+    return chunk;
+}
+
+static bool append(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct entry *entry)
+{
+    uint32_t needed = 0;
+    uint32_t before = log->newest ? log->newest->measure : 0;
+    if (!open_chunk_serves(log, lanes) || !entry_append(log->newest, entry, &needed)) {
+        struct chunk *chunk = chunk_with_entry(log, limits, lanes, entry, needed);
+        if (!chunk) {
+            return false;
+        }
+        before = 0;
+        chunk_becomes_newest(log, chunk);
+    }
     log->tail++;
-    log->bytes += log->newest->measure - measure_before;
+    log->bytes += log->newest->measure - before;
+    return true;
 }
 
 bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
                 struct message *message)
 {
     message->offset = log->tail + 1;
-    uint32_t needed = 0;
-    uint32_t before = log->newest ? log->newest->measure : 0;
-    if (!open_chunk_serves(log, lanes) || !chunk_append(log->newest, writer, message, &needed)) {
-        struct chunk *chunk = chunk_for(log, limits, lanes, needed, false);
-        while (chunk && !chunk_append(chunk, writer, message, &needed)) {
-            chunk_drop(chunk);
-            chunk = chunk_for(log, limits, lanes, needed, false);
-        }
-        if (!chunk) {
-            return false;
-        }
-        before = 0;
-        chunk_becomes_newest(log, chunk);
-    }
-    appended(log, before);
-    return true;
+    return append(log, limits, lanes, &(struct entry){.writer = writer, .message = message});
 }
 
 bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
                      uint32_t index, uint64_t hash)
 {
-    uint32_t needed = 0;
-    uint32_t before = log->newest ? log->newest->measure : 0;
-    if (!open_chunk_serves(log, lanes) || !chunk_append_copy(log->newest, from, index, hash, &needed)) {
-        struct chunk *chunk = chunk_for(log, limits, lanes, needed, true);
-        while (chunk && !chunk_append_copy(chunk, from, index, hash, &needed)) {
-            chunk_drop(chunk);
-            chunk = chunk_for(log, limits, lanes, needed, true);
-        }
-        if (!chunk) {
-            return false;
-        }
-        before = 0;
-        chunk_becomes_newest(log, chunk);
-    }
-    appended(log, before);
-    return true;
+    return append(log, limits, lanes, &(struct entry){.from = from, .index = index, .hash = hash});
 }
 
 static void oldest_drop(struct log *log)
