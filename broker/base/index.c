@@ -12,6 +12,9 @@
 
 #define INDEX_BUCKETS_MIN 16u
 
+/* Address space that an index may take: 256 MB. With more records than this the chains grow longer. */
+#define INDEX_BUCKETS_MAX (1u << 26)
+
 static struct index_link *link_of(const struct index *index, uint32_t number)
 {
     return slab_at(index->slab, number);
@@ -28,6 +31,9 @@ bool index_init(struct index *index, const struct slab *slab)
 {
     *index = (struct index){.slab = slab, .bucket_count = INDEX_BUCKETS_MIN};
     index->bucket_room = slab->records_max > INDEX_BUCKETS_MIN ? slab->records_max : INDEX_BUCKETS_MIN;
+    if (index->bucket_room > INDEX_BUCKETS_MAX) {
+        index->bucket_room = INDEX_BUCKETS_MAX;
+    }
     index->buckets = mmap(NULL, (size_t)index->bucket_room * sizeof *index->buckets, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (index->buckets == MAP_FAILED) {

@@ -5,13 +5,6 @@
 
 #include "base/check.h"
 
-/* A share for what clients name, and one for each owner: a filter may have us follow all topics that there are. */
-static uint32_t feeds_max(uint32_t topics_max, uint32_t shard_count, uint32_t most)
-{
-    uint64_t wanted = (uint64_t)topics_max * (shard_count + 1);
-    return wanted < most ? (uint32_t)wanted : most;
-}
-
 bool feeds_init(struct feeds *feeds, uint32_t shard, uint32_t shard_count, struct mesh *mesh,
                 const struct config *config, struct stats *stats, struct lane_writer *writer, uint64_t seed)
 {
@@ -24,7 +17,7 @@ bool feeds_init(struct feeds *feeds, uint32_t shard, uint32_t shard_count, struc
         .writer = writer,
     };
     const uint32_t most = UINT32_MAX - SLAB_SEGMENT_RECORDS;
-    slab_init(&feeds->feeds, sizeof(struct feed), feeds_max(config->limits.topics, shard_count, most));
+    slab_init(&feeds->feeds, sizeof(struct feed), most); /* bounded by the topics, and by the matcher */
     slab_init(&feeds->subscriptions, sizeof(struct subscription), most);
     slab_init(&feeds->wishes, sizeof(struct wish), most);
     slab_init(&feeds->cursors, sizeof(struct cursor), most);

@@ -8,6 +8,9 @@
 #include "base/check.h"
 #include "protocol/topic.h"
 
+/* Filters of all shards; each shard bounds its own by limits.topics. */
+#define FILTERS_OF_HOST_MAX (1u << 29)
+
 /* Answers to one ask at most: an announcement, a tail, and the answer. */
 #define TELLS_PER_ASK 3u
 
@@ -23,9 +26,9 @@ bool owner_init(struct owner *owner, uint32_t shard, uint32_t shard_count, struc
         .writer = writer,
         .epoch_seed = seed,
     };
-    slab_init(&owner->topics, sizeof(struct topic), config->limits.topics);
+    slab_init(&owner->topics, sizeof(struct topic), UINT32_MAX - SLAB_SEGMENT_RECORDS);
     slab_init(&owner->followers, sizeof(struct follower), UINT32_MAX - SLAB_SEGMENT_RECORDS);
-    owner->filters = filters_create(config->limits.topics, seed);
+    owner->filters = filters_create(FILTERS_OF_HOST_MAX, seed);
     return index_init(&owner->index, &owner->topics) && owner->filters &&
            idempotency_init(&owner->idempotency, config->publish.idempotency_keys, config->publish.idempotency_s);
 }
@@ -119,11 +122,20 @@ static uint16_t namespace_index(const struct config *config, struct span topic)
     return (uint16_t)(config_namespace_of(config, topic) - config->namespaces);
 }
 
+/* This shard's part of limits.topics: topics are spread evenly by their hashes. */
+static uint32_t topics_share(const struct owner *owner)
+{
+    return (owner->config->limits.topics + owner->shard_count - 1) / owner->shard_count;
+}
+
 uint32_t owner_topic(struct owner *owner, uint64_t hash, struct name *name, struct span text)
 {
     uint32_t number = owner_topic_find(owner, hash, text);
     if (number) {
         return number;
+    }
+    if (owner->topics.used >= topics_share(owner)) {
+        return 0;
     }
     struct name *own = name ? name_share(name) : name_create(text);
     number = own ? slab_take(&owner->topics) : 0;
