@@ -64,7 +64,10 @@ static uint32_t messages_before(const struct chunk_lane *lane, uint32_t index, u
     return low - index;
 }
 
-/* A cursor's connection was sent `size` more bytes of its lane. Returns true if the cursor has nothing more to read. */
+/*
+ * A cursor's connection was sent `size` more bytes of its lane; it passes what has no bytes there (messages of a filter
+ * from before somebody read this lane). Returns true if the cursor has nothing more to read.
+ */
 static bool cursor_advance(struct conns *conns, uint32_t number, uint32_t size)
 {
     struct cursor *cursor = cursor_at(conns->feeds, number);
@@ -73,7 +76,7 @@ static bool cursor_advance(struct conns *conns, uint32_t number, uint32_t size)
     struct chunk *chunk = cursor_chunk(conns->feeds, cursor);
     uint64_t offset = cursor->offset;
     uint32_t partial = cursor->partial;
-    while (size > 0 || partial > 0) {
+    while (offset < feed->tail) {
         chunk = chunk_with(chunk, offset + 1);
         const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, feed_chunk_topic(feed));
         uint32_t index = (uint32_t)(offset + 1 - chunk->base);
@@ -84,7 +87,7 @@ static bool cursor_advance(struct conns *conns, uint32_t number, uint32_t size)
         size -= end - begin;
         offset += whole;
         partial = end - chunk_begin(lane, index + whole);
-        if (size == 0) {
+        if (index + whole < count) {
             break;
         }
     }
@@ -206,6 +209,9 @@ static bool gather_is_full(const struct gather *gather)
 
 static void gather_part(struct conns *conns, struct gather *gather, uint32_t cursor, const char *bytes, uint32_t size)
 {
+    if (size == 0) {
+        return; /* see cursor_advance() */
+    }
     gather->parts[gather->count++] = (struct iovec){.iov_base = (char *)bytes, .iov_len = size};
     gather->size += size;
     conns->plan[conns->plan_size++] = (struct plan_part){.cursor = cursor, .size = size};
@@ -248,6 +254,18 @@ static void gather_all(struct conns *conns, const struct conn *conn, struct gath
     }
 }
 
+/* The cursors of a connection have no bytes to read: they go to the tail. */
+static void pass_empty(struct conns *conns, uint32_t slot)
+{
+    struct conn *conn = conn_at(conns, slot);
+    while (conn->behind) {
+        uint32_t cursor = conn->behind;
+        conn_behind_remove(conns, slot, cursor);
+        CHECK(cursor_advance(conns, cursor, 0));
+    }
+    conn_mark_ready(conns, slot);
+}
+
 /* Nothing is left to be sent: what the connection was waiting for comes true. */
 static void all_sent(struct conns *conns, uint32_t slot)
 {
@@ -286,6 +304,10 @@ static uint32_t deliver_ready(struct conns *conns, uint32_t slot)
     struct gather gather = {.count = 0};
     uint32_t plan_first = conns->plan_size;
     gather_all(conns, conn, &gather);
+    if (gather.count == 0) {
+        pass_empty(conns, slot);
+        return 1;
+    }
     io_sendv(conns->io, slot, gather.parts, gather.count, conns->batch_size);
     struct batch_entry *entry = batch_add(conns, slot, gather.size);
     entry->plan_first = plan_first;
