@@ -144,6 +144,17 @@ static enum reply_error position_take(const struct json_value *fields, uint64_t 
     return REPLY_OK;
 }
 
+/* The same of one topic among those of a filter: who only follows the filter may not know the epoch (0: not told). */
+static enum reply_error filter_position_take(const struct json_value *fields, uint64_t *epoch, uint64_t *offset)
+{
+    *epoch = 0;
+    if (fields[EPOCH].type != JSON_NONE)
+        return position_take(fields, epoch, offset);
+    if (fields[OFFSET].type == JSON_NONE)
+        return REPLY_FIELD_MISSING;
+    return u64_read(&fields[OFFSET], offset) ? REPLY_OK : REPLY_FIELD_INVALID;
+}
+
 /* TOPIC:{"epoch":E,"offset":N}. The topic is decoded to `scratch` if it has to be (TOPIC_BYTES_MAX). */
 static enum reply_error position_member_read(const struct json_member *member, char *scratch, struct span *topic,
                                              uint64_t *epoch, uint64_t *offset)
@@ -154,7 +165,7 @@ static enum reply_error position_member_read(const struct json_member *member, c
     if (member->value.type != JSON_OBJECT)
         return REPLY_FIELD_INVALID;
     enum reply_error error = fields_collect(member->value.raw, position_field_names, POSITION_FIELD_COUNT, fields);
-    return error == REPLY_OK ? position_take(fields, epoch, offset) : error;
+    return error == REPLY_OK ? filter_position_take(fields, epoch, offset) : error;
 }
 
 /* Checked here as a whole, so that who walks them later meets no error. */

@@ -109,12 +109,15 @@ uint32_t owner_topic_find(struct owner *owner, uint64_t hash, struct span text)
     return 0;
 }
 
-/* Epochs differ between runs (the seed), and between the lives of a topic that was forgotten (the count). */
+/*
+ * An epoch is the time of its beginning and some bits of chance: no two are the same in different runs (the seed), nor
+ * in different lives of a topic that was forgotten (the count), and one can see whether it is older than a position.
+ */
 static uint64_t epoch_next(struct owner *owner)
 {
     owner->epoch_seed++;
-    uint64_t epoch = XXH3_64bits(&owner->epoch_seed, sizeof owner->epoch_seed);
-    return epoch ? epoch : 1;
+    uint64_t chance = XXH3_64bits(&owner->epoch_seed, sizeof owner->epoch_seed);
+    return (uint64_t)owner->now_ms << EPOCH_CHANCE_BITS | chance >> (64 - EPOCH_CHANCE_BITS);
 }
 
 static uint16_t namespace_index(const struct config *config, struct span topic)

@@ -139,6 +139,15 @@ static inline const struct namespace_config *topic_namespace(struct owner *owner
     return &owner->config->namespaces[topic->namespace];
 }
 
+/* An epoch's lower bits; those above are the time of its beginning, ms since 1970. */
+#define EPOCH_CHANCE_BITS 20
+
+/* When a topic's present epoch began. */
+static inline int64_t topic_began_ms(const struct topic *topic)
+{
+    return (int64_t)(topic->epoch >> EPOCH_CHANCE_BITS);
+}
+
 /* The limits that a namespace gives its logs. */
 struct log_limits log_limits_of(const struct namespace_config *namespace);
 

@@ -9,6 +9,12 @@
 #include "topic/owner.h"
 #include "topic/replay.h"
 
+/* Where a subscriber says that it is in a topic. */
+struct position {
+    uint64_t epoch; /* 0: it does not say */
+    uint64_t offset;
+};
+
 /* What the asking shard has been told of a topic: the rest reaches it by itself. */
 static uint64_t told(struct owner *owner, const struct topic *topic, uint32_t shard)
 {
@@ -33,49 +39,59 @@ static uint64_t first_since(const struct topic *topic, uint64_t first, int64_t s
     return topic->log.tail + 1;
 }
 
-/* From a position, or (epoch 0) from a time. */
-static void piece_begin(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t epoch,
-                        uint64_t offset, int64_t since_ms)
+/* From a time: a topic that was not named. */
+static void piece_begin_since(const struct topic *topic, struct replay_piece *piece, uint64_t kept, int64_t since_ms)
 {
-    struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
-    uint64_t kept = log_first(&topic->log, &limits, owner->now_ms);
+    piece->first = first_since(topic, kept, since_ms);
+    /* all that is kept is newer, and older ones are gone: some of these may have been newer, too */
+    piece->lost = piece->first == kept && kept > 1 && kept <= topic->log.tail;
+    piece->reason = GAP_EXPIRED;
+    piece->gap_from = 1;
+}
+
+/* From a position. Without an epoch it is of the present one if that had begun when the subscriber was last here. */
+static void piece_begin_at(const struct topic *topic, struct replay_piece *piece, uint64_t kept,
+                           const struct position *position, int64_t since_ms)
+{
+    bool same = position->epoch ? position->epoch == topic->epoch : topic_began_ms(topic) <= since_ms;
     piece->first = kept;
-    if (epoch == 0) {
-        piece->first = first_since(topic, kept, since_ms);
-        /* all that is kept is newer, and older ones are gone: some of these may have been newer, too */
-        piece->lost = piece->first == kept && kept > 1 && kept <= topic->log.tail;
-        piece->reason = GAP_EXPIRED;
-        piece->gap_from = 1;
-    } else if (epoch != topic->epoch || offset > topic->log.tail) {
+    if (!same || position->offset > topic->log.tail) {
         piece->lost = true;
         piece->reason = GAP_EPOCH;
         piece->gap_from = 0;
-    } else if (offset + 1 < kept) {
+    } else if (position->offset + 1 < kept) {
         piece->lost = true;
         piece->reason = GAP_EXPIRED;
-        piece->gap_from = offset + 1;
+        piece->gap_from = position->offset + 1;
     } else {
-        piece->first = offset + 1;
+        piece->first = position->offset + 1;
     }
-    piece->gap_to = kept - 1;
 }
 
-static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *ask, uint64_t epoch, uint64_t offset)
+/* `position` NULL: the topic was not named. */
+static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *ask, const struct position *position)
 {
     struct topic *topic = topic_at(owner, number);
     struct chunk_topic chunk_topic = {.name = name_span(topic->name), .epoch = topic->epoch};
     topic->lanes |= LANE_BIT(ask->lane);
-    struct replay_piece *piece =
-        log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic) ? replay_ask_add(ask) : NULL;
+    bool lanes = log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic);
+    struct replay_piece *piece = lanes ? replay_ask_add(ask) : NULL;
     if (!piece) {
         ask->failed = true;
         return;
     }
+    struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
+    uint64_t kept = log_first(&topic->log, &limits, owner->now_ms);
     piece->hash = topic->link.hash;
     piece->name = name_share(topic->name);
     piece->epoch = topic->epoch;
     piece->last = told(owner, topic, ask->shard);
-    piece_begin(owner, topic, piece, epoch, offset, (int64_t)ask->since_ms);
+    if (position) {
+        piece_begin_at(topic, piece, kept, position, (int64_t)ask->since_ms);
+    } else {
+        piece_begin_since(topic, piece, kept, (int64_t)ask->since_ms);
+    }
+    piece->gap_to = kept - 1;
     struct chunk *chunk = piece->first <= piece->last ? log_find(&topic->log, piece->first) : NULL;
     piece->chunk = chunk ? chunk_share(chunk) : NULL;
 }
@@ -113,8 +129,9 @@ static void add_named(struct owner *owner, struct replay_ask *ask)
     size_t at = 0;
     char scratch[TOPIC_BYTES_MAX + 1];
     struct span name;
-    uint64_t epoch, offset;
-    while (ask->dialect->next_position(replay_ask_positions(ask), &at, scratch, &name, &epoch, &offset)) {
+    struct position position;
+    while (ask->dialect->next_position(replay_ask_positions(ask), &at, scratch, &name, &position.epoch,
+                                       &position.offset)) {
         uint64_t hash = name_hash(name);
         if (name_owner(hash, owner->shard_count) != owner->shard ||
             !topic_filter_matches(replay_ask_filter(ask), name)) {
@@ -122,9 +139,9 @@ static void add_named(struct owner *owner, struct replay_ask *ask)
         }
         uint32_t number = owner_topic_find(owner, hash, name);
         if (!number) {
-            piece_add_forgotten(ask, name, hash, offset);
+            piece_add_forgotten(ask, name, hash, position.offset);
         } else if (!is_named(ask, ask->piece_count, topic_at(owner, number))) {
-            piece_add(owner, number, ask, epoch, offset);
+            piece_add(owner, number, ask, &position);
         }
     }
 }
@@ -139,7 +156,7 @@ static void add_others(struct owner *owner, struct replay_ask *ask)
         const struct topic *topic = topic_at(owner, n);
         if (topic->log.oldest && topic_filter_matches(replay_ask_filter(ask), name_span(topic->name)) &&
             !is_named(ask, named, topic)) {
-            piece_add(owner, n, ask, 0, 0);
+            piece_add(owner, n, ask, NULL);
         }
     }
 }

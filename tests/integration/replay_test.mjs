@@ -85,6 +85,27 @@ test('topics that it does not name are replayed from a time', () =>
         assert.equal((await client.inbox.take()).data, 'grown');
     }));
 
+test('a position without an epoch is good for a topic that has lived on, and no other', () =>
+    withBroker({ shards: 2, set: { ...KEEPS(1000), 'topics.idle_s': 1, 'namespace.brief.prefix': 'brief/' } }, async (broker) => {
+        const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+        for (let n = 1; n <= 5; n++) await publish(broker, 'lasting', n);
+        await publish(broker, 'brief/a', 1);
+        const before = await JsonClient.open(broker);
+        await pause();
+        const { time_ms } = await before.ask('ping');
+        await pause();
+        await broker.untilStats('the brief one to be forgotten', (stats) => stats.topics === 1);
+        await publish(broker, 'brief/a', 'again');
+        const positions = { lasting: { offset: 3 }, 'brief/a': { offset: 1 } };
+        const client = await JsonClient.open(broker);
+        const answer = await client.ask('subscribe', { topic: '#', from: { positions, since_ms: time_ms } });
+        assert.equal(answer.recovered, false);
+        const { op, topic, reason } = await client.inbox.take();
+        assert.deepEqual({ op, topic, reason }, { op: 'gap', topic: 'brief/a', reason: 'epoch' });
+        const got = [await client.inbox.take(), await client.inbox.take()].map(({ topic: of, offset }) => `${of} ${offset}`);
+        assert.deepEqual(got.sort(), ['lasting 4', 'lasting 5']);
+    }));
+
 test('what is no longer there is told topic by topic', () =>
     withBroker({ shards: 2, set: KEEPS(5) }, async (broker) => {
         let epoch;

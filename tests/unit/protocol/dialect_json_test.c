@@ -76,7 +76,8 @@ static void subscribe_with_positions(void **state)
 {
     (void)state;
     assert_int_equal(parse("{\"op\":\"subscribe\",\"topic\":\"#\",\"from\":{\"since_ms\":1700000000000,\"positions\":"
-                           "{\"a/b\":{\"epoch\":\"1\",\"offset\":2},\"\\u0063\" : {\"offset\":4,\"epoch\":\"3\"} }}}"),
+                           "{\"a/b\":{\"epoch\":\"1\",\"offset\":2},\"\\u0063\" : {\"offset\":4,\"epoch\":\"3\"},"
+                           "\"d\":{\"offset\":5}}}}"),
                      REPLY_OK);
     assert_int_equal(command.from.kind, FROM_POSITIONS);
     assert_true(command.from.since_ms == UINT64_C(1700000000000));
@@ -90,6 +91,9 @@ static void subscribe_with_positions(void **state)
     assert_true(dialect_json.next_position(command.from.positions, &at, topic_scratch, &topic, &epoch, &offset));
     assert_span(topic, "c");
     assert_true(epoch == 3 && offset == 4);
+    assert_true(dialect_json.next_position(command.from.positions, &at, topic_scratch, &topic, &epoch, &offset));
+    assert_span(topic, "d");
+    assert_true(epoch == 0 && offset == 5); /* who only follows the filter need not know the epoch */
     assert_false(dialect_json.next_position(command.from.positions, &at, topic_scratch, &topic, &epoch, &offset));
 
     assert_int_equal(parse("{\"op\":\"subscribe\",\"topic\":\"#\",\"from\":{\"positions\":{},\"since_ms\":0}}"),
