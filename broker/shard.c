@@ -1,4 +1,10 @@
-/* shard: the turn. See shard.h. */
+/*
+ * shard: the turn, see shard.h for its drawing.
+ *
+ * Here is who gets what: events of the kernel go to accept, receive, close and deliver; tells to feeds and answer; asks
+ * to the owner. And when to wait: never while something is left to do; shortly while a full ring has to be emptied by
+ * its reader; else until the kernel or a neighbour rings, or the sweep's next step is due.
+ */
 #include "broker/shard.h"
 
 #include "admin/inspect.h"

@@ -23,8 +23,8 @@ function(shoal_folder name)
   endif()
 endfunction()
 
-# shoal_build_identity(TARGET): what --version prints: version, commit, build type, compiler, and the libraries built with. Git's log of HEAD is
-# looked at by each build, so that the commit is the one that was built.
+# shoal_build_identity(TARGET): what --version prints: version, commit, build type, compiler, and the libraries built
+# with. Git's log of HEAD is looked at by each build, so that the commit is the one that was built.
 function(shoal_build_identity target)
   execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --short=12 HEAD
                   OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)

@@ -55,8 +55,9 @@ struct dialect {
     bool (*is_text)(const struct reply *reply);
 
     /*
-     * Walks from.positions (an epoch of 0: not told): call with *at = 0 first; true: topic, epoch and offset are set and *at moved on; false: no
-     * more. `scratch` (at least 256 bytes) takes a topic that had to be decoded. NULL: the dialect has no positions.
+     * Walks from.positions: call with *at = 0 first; true: topic, epoch (0: not told) and offset are set and *at moved
+     * on; false: no more. `scratch` (at least 256 bytes) takes a topic that had to be decoded. NULL: the dialect has no
+     * positions.
      */
     bool (*next_position)(struct span positions, size_t *at, char *scratch, struct span *topic, uint64_t *epoch,
                           uint64_t *offset);

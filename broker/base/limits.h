@@ -31,8 +31,8 @@
 #define COMMAND_ID_BYTES_MAX 64
 
 /*
- * Chunks of a log. The first of a quiet topic is small, each next one up to the largest four times the last. A message that is larger than
- * a chunk gets a chunk of its own size.
+ * Chunks of a log. The first of a quiet topic is small, each next one four times the last, up to the largest. A message
+ * that is larger than a chunk gets a chunk of its own size.
  */
 #define CHUNK_BYTES_MIN 2048u
 #define CHUNK_BYTES_MAX 65536u
@@ -49,8 +49,5 @@ static_assert(SLICE_DELIVERIES <= TURN_DELIVERIES_MAX, "a slice is part of a tur
 
 /* So many bytes count as one more delivery: a send of 64 KB takes some 30 us. */
 #define SEND_COST_BYTES 8192u
-
-/* Connections that one turn of the sweep looks at: ten million are seen within a heartbeat interval (30 s) at 1 ms a turn. */
-#define SWEEP_RECORDS 1024u
 
 #endif
