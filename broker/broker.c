@@ -15,8 +15,8 @@
 #include "broker/shard.h"
 #include "io/listen.h"
 
-/* Buffers that the kernel receives into, a shard: 1 MB. */
-#define RECEIVE_BUFFERS     128
+/* Buffers that the kernel receives into, a shard: half a MB, all of which is touched in the end. */
+#define RECEIVE_BUFFERS     64
 #define RECEIVE_BUFFER_SIZE 8192
 /* Sends queued between two flushes. */
 #define SEND_BATCH 512
