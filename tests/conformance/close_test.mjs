@@ -46,8 +46,16 @@ echoes('5.5: a reason of 123 bytes fits', async (wire) => {
 });
 
 echoes('5.5.1: messages before the close frame are answered, what comes behind is not', async (wire) => {
-    await wire.send(Buffer.concat([frame({ payload: 'before' }), closeFrame(1000), frame({ payload: 'behind' }),
-        frame({ opcode: PING, payload: 'behind' }), closeFrame(1001), Buffer.from([0xff, 0xff])]));
+    await wire.send(
+        Buffer.concat([
+            frame({ payload: 'before' }),
+            closeFrame(1000),
+            frame({ payload: 'behind' }),
+            frame({ opcode: PING, payload: 'behind' }),
+            closeFrame(1001),
+            Buffer.from([0xff, 0xff]),
+        ]),
+    );
     await comesBack(wire, TEXT, 'before');
     assert.equal((await wire.readClose({ answer: false })).code, 1000);
     assert.equal(wire.bytes.length, 0);

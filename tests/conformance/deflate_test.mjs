@@ -1,6 +1,6 @@
 /*
- * deflate_test: RFC 7692, permessage-deflate: what is agreed on for every offer, and messages deflated in every way that
- * a client may choose. Whatever was agreed on, each of the server's messages can be inflated alone, because one copy
+ * deflate_test: RFC 7692, permessage-deflate: what is agreed on for every offer, and messages deflated in every way
+ * that a client may choose. Whatever was agreed on, each of the server's messages can be inflated alone, because one copy
  * serves all subscribers: all tests inflate what they get with a fresh window.
  */
 import assert from 'node:assert/strict';
@@ -23,10 +23,12 @@ function agreedOn(answer) {
     if (line === undefined) return undefined;
     const [name, ...parameters] = line.split(';').map((part) => part.trim());
     assert.equal(name, 'permessage-deflate');
-    return Object.fromEntries(parameters.map((parameter) => {
-        const [key, value = true] = parameter.split('=');
-        return [key, value];
-    }));
+    return Object.fromEntries(
+        parameters.map((parameter) => {
+            const [key, value = true] = parameter.split('=');
+            return [key, value];
+        }),
+    );
 }
 
 const NO_TAKEOVER = { server_no_context_takeover: true, client_no_context_takeover: true };
@@ -36,21 +38,33 @@ const OFFERS = {
     '7.1: no parameters': ['permessage-deflate', NO_TAKEOVER],
     '7.1.1.1: server_no_context_takeover': ['permessage-deflate; server_no_context_takeover', NO_TAKEOVER],
     '7.1.1.2: client_no_context_takeover': ['permessage-deflate; client_no_context_takeover', NO_TAKEOVER],
-    '7.1.2.1: server_max_window_bits=15': ['permessage-deflate; server_max_window_bits=15',
-        { ...NO_TAKEOVER, server_max_window_bits: '15' }],
+    '7.1.2.1: server_max_window_bits=15': [
+        'permessage-deflate; server_max_window_bits=15',
+        { ...NO_TAKEOVER, server_max_window_bits: '15' },
+    ],
     '7.1.2.2: client_max_window_bits without a value': ['permessage-deflate; client_max_window_bits', NO_TAKEOVER],
-    '7.1.2.2: client_max_window_bits=10': ['permessage-deflate; client_max_window_bits=10',
-        { ...NO_TAKEOVER, client_max_window_bits: '10' }],
-    '7.1.2.2: client_max_window_bits=8': ['permessage-deflate; client_max_window_bits=8',
-        { ...NO_TAKEOVER, client_max_window_bits: '8' }],
-    '5: all four': ['permessage-deflate; server_no_context_takeover; client_no_context_takeover; ' +
-        'server_max_window_bits=15; client_max_window_bits=12',
-        { ...NO_TAKEOVER, server_max_window_bits: '15', client_max_window_bits: '12' }],
-    '9.1 of RFC 6455: a quoted value': ['permessage-deflate; client_max_window_bits="11"',
-        { ...NO_TAKEOVER, client_max_window_bits: '11' }],
+    '7.1.2.2: client_max_window_bits=10': [
+        'permessage-deflate; client_max_window_bits=10',
+        { ...NO_TAKEOVER, client_max_window_bits: '10' },
+    ],
+    '7.1.2.2: client_max_window_bits=8': [
+        'permessage-deflate; client_max_window_bits=8',
+        { ...NO_TAKEOVER, client_max_window_bits: '8' },
+    ],
+    '5: all four': [
+        'permessage-deflate; server_no_context_takeover; client_no_context_takeover; ' +
+            'server_max_window_bits=15; client_max_window_bits=12',
+        { ...NO_TAKEOVER, server_max_window_bits: '15', client_max_window_bits: '12' },
+    ],
+    '9.1 of RFC 6455: a quoted value': [
+        'permessage-deflate; client_max_window_bits="11"',
+        { ...NO_TAKEOVER, client_max_window_bits: '11' },
+    ],
     '7.1.2.1: a smaller server window is declined': ['permessage-deflate; server_max_window_bits=10', null],
-    '5: the first offer that can be accepted': ['permessage-deflate; server_max_window_bits=9, permessage-deflate; client_max_window_bits=9',
-        { ...NO_TAKEOVER, client_max_window_bits: '9' }],
+    '5: the first offer that can be accepted': [
+        'permessage-deflate; server_max_window_bits=9, permessage-deflate; client_max_window_bits=9',
+        { ...NO_TAKEOVER, client_max_window_bits: '9' },
+    ],
     '5: after an extension that is unknown': ['foo, permessage-deflate', NO_TAKEOVER],
     '7: an unknown parameter': ['permessage-deflate; window=15', null],
     '7: an unknown parameter, then a good offer': ['permessage-deflate; window=15, permessage-deflate', NO_TAKEOVER],
@@ -228,15 +242,16 @@ for (const [what, payload] of Object.entries(CORRUPT)) {
 
 deflates('7.1.1.2: a client that keeps its window although it was told not to: 1007', async (wire) => {
     const deflater = zlib.createDeflateRaw();
-    const next = (text) => new Promise((resolve) => {
-        const parts = [];
-        deflater.on('data', (part) => parts.push(part));
-        deflater.write(text);
-        deflater.flush(zlib.constants.Z_SYNC_FLUSH, () => {
-            deflater.removeAllListeners('data');
-            resolve(Buffer.concat(parts).subarray(0, -4));
+    const next = (text) =>
+        new Promise((resolve) => {
+            const parts = [];
+            deflater.on('data', (part) => parts.push(part));
+            deflater.write(text);
+            deflater.flush(zlib.constants.Z_SYNC_FLUSH, () => {
+                deflater.removeAllListeners('data');
+                resolve(Buffer.concat(parts).subarray(0, -4));
+            });
         });
-    });
     const text = randomBytes(200).toString('hex');
     await wire.sendFrame({ rsv: RSV1, payload: await next(text) });
     await comesBackInflated(wire, TEXT, text);

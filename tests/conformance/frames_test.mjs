@@ -29,8 +29,13 @@ echoes('5.2: many frames in one packet', async (wire) => {
 });
 
 echoes('5.2: frames byte by byte', async (wire) => {
-    await wire.sendByteByByte(Buffer.concat([frame({ payload: 'slow' }), frame({ opcode: PING, payload: 'p' }),
-        frame({ opcode: BINARY, payload: bytes(200) })]));
+    await wire.sendByteByByte(
+        Buffer.concat([
+            frame({ payload: 'slow' }),
+            frame({ opcode: PING, payload: 'p' }),
+            frame({ opcode: BINARY, payload: bytes(200) }),
+        ]),
+    );
     await comesBack(wire, TEXT, 'slow');
     await comesBack(wire, PONG, 'p');
     await comesBack(wire, BINARY, bytes(200));
@@ -47,7 +52,14 @@ echoes('5.2: cut at every place of the header', async (wire) => {
     }
 });
 
-for (const [form, length] of [[16, 0], [16, 125], [64, 0], [64, 125], [64, 126], [64, 65535]]) {
+for (const [form, length] of [
+    [16, 0],
+    [16, 125],
+    [64, 0],
+    [64, 125],
+    [64, 126],
+    [64, 65535],
+]) {
     echoes(`5.2: a length of ${length} in ${form} bits is not the shortest: 1002`, async (wire) => {
         await wire.sendFrame({ opcode: BINARY, payload: bytes(length), form });
         await fails(wire, 1002);
@@ -105,10 +117,13 @@ echoes('5.3: the mask goes on across packets, wherever they are cut', async (wir
 
 for (const rsv of [1, 2, 3, 4, 5, 6, 7]) {
     for (const [name, opcode] of Object.entries({ TEXT, PING, CLOSE })) {
-        echoes(`5.2: RSV ${rsv.toString(2).padStart(3, '0')} on a ${name} frame, with no extension agreed: 1002`, async (wire) => {
-            await wire.sendFrame({ opcode, rsv, payload: '' });
-            await fails(wire, 1002);
-        });
+        echoes(
+            `5.2: RSV ${rsv.toString(2).padStart(3, '0')} on a ${name} frame, with no extension agreed: 1002`,
+            async (wire) => {
+                await wire.sendFrame({ opcode, rsv, payload: '' });
+                await fails(wire, 1002);
+            },
+        );
     }
 }
 
@@ -130,7 +145,15 @@ async function sendPieces(wire, opcode, pieces) {
 }
 
 echoes('5.4: fragments are put together, empty ones too, however many', async (wire) => {
-    for (const pieces of [['a', 'b'], ['', 'b'], ['a', ''], ['', ''], ['', '', 'c', ''], Array(300).fill('x'), Array(2000).fill('')]) {
+    for (const pieces of [
+        ['a', 'b'],
+        ['', 'b'],
+        ['a', ''],
+        ['', ''],
+        ['', '', 'c', ''],
+        Array(300).fill('x'),
+        Array(2000).fill(''),
+    ]) {
         await sendPieces(wire, TEXT, pieces);
         await comesBack(wire, TEXT, pieces.join(''), `${pieces.length} pieces`);
         await sendPieces(wire, BINARY, pieces);
@@ -139,8 +162,13 @@ echoes('5.4: fragments are put together, empty ones too, however many', async (w
 });
 
 echoes('5.4: fragments in one packet, and a large message in small ones', async (wire) => {
-    await wire.send(Buffer.concat([frame({ fin: false, payload: 'one ' }), frame({ fin: false, opcode: CONTINUATION, payload: 'packet' }),
-        frame({ opcode: CONTINUATION, payload: '!' })]));
+    await wire.send(
+        Buffer.concat([
+            frame({ fin: false, payload: 'one ' }),
+            frame({ fin: false, opcode: CONTINUATION, payload: 'packet' }),
+            frame({ opcode: CONTINUATION, payload: '!' }),
+        ]),
+    );
     await comesBack(wire, TEXT, 'one packet!');
     const payload = bytes(100_000);
     const pieces = Array.from({ length: 1000 }, (_, n) => payload.subarray(n * 100, n * 100 + 100));

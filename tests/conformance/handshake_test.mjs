@@ -26,10 +26,19 @@ connects('4.2.2: 101 with Upgrade, Connection and Accept, and nothing that was n
 });
 
 connects('4.1, 4.2.1: header names and tokens in any case, and lists', async (wire, broker) => {
-    await wire.send(head('GET /v1/echo HTTP/1.1', upgradeHeaders(broker, {
-        'Host': undefined, 'HOST': broker.data, 'Upgrade': undefined, 'uPGRADE': 'h2c, WebSocket',
-        'Connection': undefined, 'connection': 'keep-alive, UPGRADE',
-    })));
+    await wire.send(
+        head(
+            'GET /v1/echo HTTP/1.1',
+            upgradeHeaders(broker, {
+                Host: undefined,
+                HOST: broker.data,
+                Upgrade: undefined,
+                uPGRADE: 'h2c, WebSocket',
+                Connection: undefined,
+                connection: 'keep-alive, UPGRADE',
+            }),
+        ),
+    );
     assert.equal((await wire.readHttp()).status, 101);
     await isWell(wire);
 });
@@ -41,8 +50,13 @@ connects('4.2.1: the handshake byte by byte', async (wire, broker) => {
 });
 
 connects('4.2.1: frames that come behind the handshake in one packet', async (wire, broker) => {
-    await wire.send(Buffer.concat([Buffer.from(head('GET /v1/echo HTTP/1.1', upgradeHeaders(broker))),
-        frame({ payload: 'early' }), frame({ payload: 'bird' })]));
+    await wire.send(
+        Buffer.concat([
+            Buffer.from(head('GET /v1/echo HTTP/1.1', upgradeHeaders(broker))),
+            frame({ payload: 'early' }),
+            frame({ payload: 'bird' }),
+        ]),
+    );
     assert.equal((await wire.readHttp()).status, 101);
     await comesBack(wire, 1, 'early');
     await comesBack(wire, 1, 'bird');
@@ -102,14 +116,20 @@ connects('4.2.2: of subprotocols in several lines, one that is spoken is selecte
 });
 
 connects('9.1: extensions that nobody knows are passed over', async (wire) => {
-    const answer = await wire.upgrade('/v1/echo', { 'Sec-WebSocket-Extensions': 'x-webkit-deflate-frame, foo; bar=1; baz="2"' });
+    const answer = await wire.upgrade('/v1/echo', {
+        'Sec-WebSocket-Extensions': 'x-webkit-deflate-frame, foo; bar=1; baz="2"',
+    });
     assert.equal(answer.status, 101);
     assert.equal(answer.headers['sec-websocket-extensions'], undefined);
     await isWell(wire);
 });
 
 connects('10.1: cookies, origins and other header lines do not matter', async (wire) => {
-    const answer = await wire.upgrade('/v1/echo', { 'Origin': 'http://evil.example', 'Cookie': 'a=b; c=d', 'X-Anything': '\t"quoted", ; =' });
+    const answer = await wire.upgrade('/v1/echo', {
+        'Origin': 'http://evil.example',
+        'Cookie': 'a=b; c=d',
+        'X-Anything': '\t"quoted", ; =',
+    });
     assert.equal(answer.status, 101);
     await isWell(wire);
 });

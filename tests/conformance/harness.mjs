@@ -18,7 +18,10 @@ let broker;
 /* One broker for all tests of the file. It is stopped, and judged, behind them. */
 export function withEchoBroker(set = {}) {
     before(async () => {
-        broker = await Broker.start({ shards: 2, set: { 'debug.echo': true, 'limits.message_bytes': MESSAGE_BYTES_MAX, ...set } });
+        broker = await Broker.start({
+            shards: 2,
+            set: { 'debug.echo': true, 'limits.message_bytes': MESSAGE_BYTES_MAX, ...set },
+        });
     });
     after(() => broker?.stop());
 }

@@ -77,7 +77,9 @@ for (const [what, [text, at]] of Object.entries(INVALID)) {
     echoes(`8.1: ${what}, and the rest of the frame never comes: 1007 at once`, async (wire) => {
         const key = Buffer.from('a1b2c3d4', 'hex');
         const announced = Buffer.concat([Buffer.from([0x81, 0x80 | 100]), key]);
-        const payload = hex(text).subarray(0, at + 1).map((byte, index) => byte ^ key[index & 3]);
+        const payload = hex(text)
+            .subarray(0, at + 1)
+            .map((byte, index) => byte ^ key[index & 3]);
         await wire.send(Buffer.concat([announced, payload]));
         await fails(wire, 1007);
     });

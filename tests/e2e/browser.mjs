@@ -17,9 +17,18 @@ import { until, within } from '../integration/harness/wait.mjs';
 import { WebSocket } from '../integration/harness/ws.mjs';
 
 const CHROMIUM = process.env.SHOAL_CHROMIUM ?? 'chromium';
-const FLAGS = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-proxy-server',
-    '--remote-debugging-port=0'];
+const FLAGS = [
+    '--headless=new',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-dev-shm-usage',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--no-proxy-server',
+    '--remote-debugging-port=0',
+];
 
 export class Browser {
     static async start() {
@@ -35,8 +44,10 @@ export class Browser {
 
     constructor() {
         this.folder = mkdtempSync(join(tmpdir(), 'shoal-browser-'));
-        this.process = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${this.folder}`, 'about:blank'],
-            { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, HOME: this.folder } });
+        this.process = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${this.folder}`, 'about:blank'], {
+            stdio: ['ignore', 'ignore', 'pipe'],
+            env: { ...process.env, HOME: this.folder },
+        });
         this.words = [];
         this.address = new Promise((resolve, reject) => {
             createInterface({ input: this.process.stderr }).on('line', (line) => {
@@ -45,7 +56,9 @@ export class Browser {
                 if (found) resolve(found[1]);
             });
             this.process.on('error', reject);
-            this.process.on('exit', (status) => reject(new Error(`chromium ended with ${status}:\n${this.words.join('\n')}`)));
+            this.process.on('exit', (status) =>
+                reject(new Error(`chromium ended with ${status}:\n${this.words.join('\n')}`)),
+            );
         });
         this.exited = new Promise((resolve) => {
             this.process.on('exit', resolve);
@@ -88,7 +101,9 @@ export class Browser {
         await page.command('Runtime.enable');
         await page.command('Page.enable');
         await page.command('Page.navigate', { url });
-        await until('the page to be loaded', () => page.run('document.readyState === "complete" && location.protocol === "http:"'));
+        await until('the page to be loaded', () =>
+            page.run('document.readyState === "complete" && location.protocol === "http:"'),
+        );
         return page;
     }
 
@@ -109,8 +124,10 @@ class Page {
     }
 
     heard(method, params) {
-        if (method === 'Runtime.exceptionThrown') this.complaints.push(params.exceptionDetails.exception?.description ?? 'an exception');
-        if (method === 'Runtime.consoleAPICalled' && params.type === 'error') this.complaints.push(JSON.stringify(params.args));
+        if (method === 'Runtime.exceptionThrown')
+            this.complaints.push(params.exceptionDetails.exception?.description ?? 'an exception');
+        if (method === 'Runtime.consoleAPICalled' && params.type === 'error')
+            this.complaints.push(JSON.stringify(params.args));
     }
 
     command(method, params) {
@@ -118,8 +135,11 @@ class Page {
     }
 
     async run(expression) {
-        const { result, exceptionDetails } = await this.command('Runtime.evaluate',
-            { expression, awaitPromise: true, returnByValue: true });
+        const { result, exceptionDetails } = await this.command('Runtime.evaluate', {
+            expression,
+            awaitPromise: true,
+            returnByValue: true,
+        });
         if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
         return result.value;
     }

@@ -1,6 +1,6 @@
 /*
- * browser_test: a page in Chromium, from another origin, sees what a POST and a WebSocket publish, from outside and from
- * the page itself: in order, with offsets, in all three ways that a browser has. Cut off, it comes back and misses
+ * browser_test: a page in Chromium, from another origin, sees what a POST and a WebSocket publish, from outside and
+ * from the page itself: in order, with offsets, in all three ways that a browser has. Cut off, it comes back and misses
  * nothing. What the page does is in page.html.
  */
 import assert from 'node:assert/strict';
@@ -31,17 +31,29 @@ after(async () => {
 async function openPage(address) {
     const page = await browser.open(server.url({ broker: address, topic: TOPIC }));
     await until('all three subscriptions to stand', () =>
-        page.run('["json", "events", "raw"].every((way) => document.body.dataset[way] === "open")'));
+        page.run('["json", "events", "raw"].every((way) => document.body.dataset[way] === "open")'),
+    );
     return page;
 }
 
 /* What each way has seen is 1…count, in order, with this data at each offset. */
 async function sees(page, expected, ways = ['json', 'events', 'raw']) {
     for (const way of ways) {
-        await until(`${expected.length} messages by ${way}`, () => page.run(`seen.${way}.length >= ${expected.length}`));
+        await until(`${expected.length} messages by ${way}`, () =>
+            page.run(`seen.${way}.length >= ${expected.length}`),
+        );
         const seen = await page.run(`seen.${way}`);
-        assert.deepEqual(seen.map(({ data }) => data), expected, way);
-        if (way !== 'raw') assert.deepEqual(seen.map(({ offset }) => offset), expected.map((_, n) => n + 1), way);
+        assert.deepEqual(
+            seen.map(({ data }) => data),
+            expected,
+            way,
+        );
+        if (way !== 'raw')
+            assert.deepEqual(
+                seen.map(({ offset }) => offset),
+                expected.map((_, n) => n + 1),
+                way,
+            );
     }
 }
 
@@ -53,7 +65,10 @@ test('what is published in every way is seen in every way, in one order', () =>
         const expected = [];
         for (let n = 0; n < 20; n++) {
             const large = { n, filler: 'to be deflated '.repeat(n) };
-            assert.equal((await publish(broker, TOPIC, { ...large, by: 'POST' })).offset, expected.push({ ...large, by: 'POST' }));
+            assert.equal(
+                (await publish(broker, TOPIC, { ...large, by: 'POST' })).offset,
+                expected.push({ ...large, by: 'POST' }),
+            );
             assert.equal((await json.publish(TOPIC, { n, by: 'JSON' })).offset, expected.push({ n, by: 'JSON' }));
             raw.send(`text ${n}`);
             expected.push(`text ${n}`);
@@ -62,7 +77,7 @@ test('what is published in every way is seen in every way, in one order', () =>
             assert.equal(offset, expected.push({ n, by: 'fetch' }));
             await page.run(`publishBySocket({ n: ${n}, by: "the page" })`);
             expected.push({ n, by: 'the page' });
-            await until('the page\'s own to be there', () => page.run(`seen.json.length === ${expected.length}`));
+            await until("the page's own to be there", () => page.run(`seen.json.length === ${expected.length}`));
         }
         await sees(page, expected);
         assert.deepEqual(page.complaints, []);
@@ -86,7 +101,7 @@ test('cut off again and again, it comes back by itself and misses nothing', () =
             await publish(broker, TOPIC, 'the end');
             await sees(page, expected, ['json', 'events']);
             assert.deepEqual(await page.run('seen.gaps'), []);
-            assert.ok(await page.run('seen.closes.length') >= 3);
+            assert.ok((await page.run('seen.closes.length')) >= 3);
         } finally {
             wire.stop();
         }

@@ -67,8 +67,13 @@ over('tokens that are not valid are refused in every form', {}, async (broker) =
     assert.equal(answer.status, 401);
     assert.equal(answer.json.error.code, 'token_expired');
     assert.ok((await broker.stats()).tokens_refused > 0);
-    assert.ok(!broker.noise.concat(broker.lines.map((line) => JSON.stringify(line))).join().includes(signature),
-        'no token stands in the log');
+    assert.ok(
+        !broker.noise
+            .concat(broker.lines.map((line) => JSON.stringify(line)))
+            .join()
+            .includes(signature),
+        'no token stands in the log',
+    );
 });
 
 over('rights: what a token does not allow is forbidden, everywhere', {}, async (broker) => {
@@ -82,10 +87,14 @@ over('rights: what a token does not allow is forbidden, everywhere', {}, async (
     }
     assert.equal((await get(broker, topicPath('chat/deep/down'), { headers })).status, 200);
     assert.equal((await get(broker, topicPath('up/a'), { headers })).status, 403, 'history is for who may subscribe');
-    assert.equal((await get(broker, topicPath('up/a'), { headers: { accept: 'text/event-stream', ...headers } })).status, 403);
+    assert.equal(
+        (await get(broker, topicPath('up/a'), { headers: { accept: 'text/event-stream', ...headers } })).status,
+        403,
+    );
 
     const client = await JsonClient.open(broker, { headers });
-    for (const topic of ['chat', 'chat/#', 'chat/+/new', 'user/anna/inbox', 'user/anna/+']) await client.subscribe(topic);
+    for (const topic of ['chat', 'chat/#', 'chat/+/new', 'user/anna/inbox', 'user/anna/+'])
+        await client.subscribe(topic);
     for (const topic of ['#', '+', 'user/anna/#', 'user/+/inbox', 'user/ben/inbox', 'user/anna', 'up/a'])
         assert.equal(await client.refusal('subscribe', { topic }), 'forbidden', topic);
     await client.publish('up/and/away', 1);
@@ -101,10 +110,17 @@ over('rights: what a token does not allow is forbidden, everywhere', {}, async (
 over('the op auth: before it, only auth and ping', { 'limits.handshake_ms': 60_000 }, async (broker) => {
     const client = await JsonClient.open(broker);
     assert.equal((await client.ask('ping')).op, 'pong');
-    for (const [op, fields] of [['subscribe', { topic: 'a' }], ['publish', { topic: 'a', data: 1 }], ['unsubscribe', { topic: 'a' }]])
+    for (const [op, fields] of [
+        ['subscribe', { topic: 'a' }],
+        ['publish', { topic: 'a', data: 1 }],
+        ['unsubscribe', { topic: 'a' }],
+    ])
         assert.equal(await client.refusal(op, fields), 'auth_required', op);
     assert.equal(await client.refusal('auth', { token: 'x' }), 'token_invalid');
-    assert.equal(await client.refusal('auth', { token: hs256(SECRET, { exp: secondsFromNow(-100) }) }), 'token_expired');
+    assert.equal(
+        await client.refusal('auth', { token: hs256(SECRET, { exp: secondsFromNow(-100) }) }),
+        'token_expired',
+    );
     await client.request('auth', { token: hs256(SECRET, mayDo({ sub: ['a'] })) });
     await client.subscribe('a');
     assert.equal(await client.refusal('publish', { topic: 'a', data: 1 }), 'forbidden');
@@ -126,8 +142,10 @@ over('a token that expires closes its connection with 4402, unless a newer one c
     // the broker allows for 30 s of clock skew: a token that expired 28 s ago is good for two more
     const brief = hs256(SECRET, { ...EVERYTHING, exp: secondsFromNow(-28) });
     const [json, raw, renewed] = await Promise.all([
-        JsonClient.open(broker, { headers: bearer(brief) }), RawClient.open(broker, 'a', { access_token: brief }),
-        JsonClient.open(broker, { headers: bearer(brief) })]);
+        JsonClient.open(broker, { headers: bearer(brief) }),
+        RawClient.open(broker, 'a', { access_token: brief }),
+        JsonClient.open(broker, { headers: bearer(brief) }),
+    ]);
     const events = await EventStream.open(broker, 'a', { access_token: brief });
     await json.subscribe('a');
     await renewed.request('auth', { token: hs256(SECRET, { ...EVERYTHING, exp: secondsFromNow(3600) }) });
@@ -138,12 +156,12 @@ over('a token that expires closes its connection with 4402, unless a newer one c
     assert.equal((await broker.stats()).tokens_expired, 3);
 });
 
-test('RS256, alone and beside HS256; the public key is nobody\'s secret', async () => {
+test("RS256, alone and beside HS256; the public key is nobody's secret", async () => {
     const { publicKey, privateKey } = newRsaKeys();
     const options = {
         shards: 1,
         set: { 'auth.rs256_key_file': '@FOLDER@/public.pem' },
-        files: { 'public.pem': publicKey, secret: SECRET },
+        files: { 'public.pem': publicKey, 'secret': SECRET },
     };
     await withBroker(options, async (broker) => {
         assert.equal((await post(broker, 'a', 'x', bearer(rs256(privateKey, EVERYTHING)))).status, 200);
@@ -159,16 +177,20 @@ test('RS256, alone and beside HS256; the public key is nobody\'s secret', async 
     });
 });
 
-over('audience and issuer are looked at if they are configured', { 'auth.audience': 'shoal', 'auth.issuer': 'us' }, async (broker) => {
-    const status = async (claims) =>
-        (await post(broker, 'a', 'x', bearer(hs256(SECRET, { ...EVERYTHING, ...claims })))).status;
-    assert.equal(await status({ aud: 'shoal', iss: 'us' }), 200);
-    assert.equal(await status({ aud: ['other', 'shoal'], iss: 'us' }), 200);
-    assert.equal(await status({ aud: 'other', iss: 'us' }), 401);
-    assert.equal(await status({ aud: 'shoal', iss: 'them' }), 401);
-    assert.equal(await status({ aud: 'shoal' }), 401);
-    assert.equal(await status({}), 401);
-});
+over(
+    'audience and issuer are looked at if they are configured',
+    { 'auth.audience': 'shoal', 'auth.issuer': 'us' },
+    async (broker) => {
+        const status = async (claims) =>
+            (await post(broker, 'a', 'x', bearer(hs256(SECRET, { ...EVERYTHING, ...claims })))).status;
+        assert.equal(await status({ aud: 'shoal', iss: 'us' }), 200);
+        assert.equal(await status({ aud: ['other', 'shoal'], iss: 'us' }), 200);
+        assert.equal(await status({ aud: 'other', iss: 'us' }), 401);
+        assert.equal(await status({ aud: 'shoal', iss: 'them' }), 401);
+        assert.equal(await status({ aud: 'shoal' }), 401);
+        assert.equal(await status({}), 401);
+    },
+);
 
 over('SIGHUP: a key that was changed counts from then on; who is in stays in', {}, async (broker) => {
     const old_token = hs256(SECRET, EVERYTHING);
@@ -176,8 +198,10 @@ over('SIGHUP: a key that was changed counts from then on; who is in stays in', {
     const new_secret = newSecret();
     broker.file('secret', new_secret);
     broker.signal('SIGHUP');
-    await until('the new key to count', async () =>
-        (await post(broker, 'a', 'x', bearer(hs256(new_secret, EVERYTHING)))).status === 200);
+    await until(
+        'the new key to count',
+        async () => (await post(broker, 'a', 'x', bearer(hs256(new_secret, EVERYTHING)))).status === 200,
+    );
     assert.equal((await post(broker, 'a', 'x', bearer(old_token))).status, 401);
     await client.publish('a', 1);
 });
@@ -191,8 +215,16 @@ test('without a key everybody may do everything, and a token is not looked at', 
     }));
 
 test('a key file that is missing, empty or too short: the broker does not start', async () => {
-    for (const [name, text] of [['missing', undefined], ['empty', ''], ['short', 'too short']]) {
+    for (const [name, text] of [
+        ['missing', undefined],
+        ['empty', ''],
+        ['short', 'too short'],
+    ]) {
         const files = text === undefined ? {} : { [name]: text };
-        await assert.rejects(Broker.start({ set: { 'auth.hs256_key_file': `@FOLDER@/${name}` }, files }), /ended before/, name);
+        await assert.rejects(
+            Broker.start({ set: { 'auth.hs256_key_file': `@FOLDER@/${name}` }, files }),
+            /ended before/,
+            name,
+        );
     }
 });

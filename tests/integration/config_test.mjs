@@ -24,7 +24,9 @@ function file(text) {
 const set = (...pairs) => pairs.flatMap((pair) => ['--set', pair]);
 
 test('all errors at once, each with file and line, and what was meant', async () => {
-    const path = file('[limits]\nmessage_byte = 1\ntopics = none\n[namspace x]\nprefix = a\n[listen]\naddress = here\n');
+    const path = file(
+        '[limits]\nmessage_byte = 1\ntopics = none\n[namspace x]\nprefix = a\n[listen]\naddress = here\n',
+    );
     for (const more of [[], ['--check']]) {
         const { status, stdout, stderr } = await runShoald(['--config', path, ...more]);
         const words = stdout + stderr;
@@ -60,12 +62,18 @@ test('--check says 0 if all is well, and binds nothing', async () => {
 });
 
 test('--print-config prints a file that reads back to the same', async () => {
-    const first = await runShoald(['--print-config', ...set('limits.topics=77', 'namespace.chat.prefix=chat/',
-        'cluster.redis=redis://user:secret@h:1')]);
+    const first = await runShoald([
+        '--print-config',
+        ...set('limits.topics=77', 'namespace.chat.prefix=chat/', 'cluster.redis=redis://user:secret@h:1'),
+    ]);
     assert.equal(first.status, 0);
     assert.match(first.stdout, /topics = 77/);
     assert.doesNotMatch(first.stdout, /secret@/);
-    const values = (text) => text.split('\n').filter((line) => !line.startsWith('#')).join('\n');
+    const values = (text) =>
+        text
+            .split('\n')
+            .filter((line) => !line.startsWith('#'))
+            .join('\n');
     const again = await runShoald(['--print-config', '--config', file(first.stdout)]);
     assert.equal(values(again.stdout), values(first.stdout));
 });
@@ -100,7 +108,9 @@ test('an address that is taken: said, and status 1', async () => {
     const taken = net.createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => taken.on('listening', resolve));
     const address = `127.0.0.1:${taken.address().port}`;
-    const { status, stderr } = await runShoald(set(`listen.address=${address}`, 'admin.address=127.0.0.1:0', `io.backend=${BACKEND}`));
+    const { status, stderr } = await runShoald(
+        set(`listen.address=${address}`, 'admin.address=127.0.0.1:0', `io.backend=${BACKEND}`),
+    );
     taken.close();
     assert.equal(status, 1);
     assert.ok(stderr.includes(address), stderr);

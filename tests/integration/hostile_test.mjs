@@ -38,7 +38,10 @@ const BROKEN = {
     'a coding that is not chunked': [501, post('Host: x\r\nTransfer-Encoding: gzip', '0\r\n\r\n')],
     'a coding before chunked': [501, post('Host: x\r\nTransfer-Encoding: gzip, chunked', '0\r\n\r\n')],
     'chunked twice': [[400, 501], post('Host: x\r\nTransfer-Encoding: chunked, chunked', '0\r\n\r\n')],
-    'two codings lines': [[400, 501], post('Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity', '0\r\n\r\n')],
+    'two codings lines': [
+        [400, 501],
+        post('Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity', '0\r\n\r\n'),
+    ],
     'a coding in disguise': [[400, 501], post('Host: x\r\nTransfer-Encoding: \x0bchunked', '0\r\n\r\n')],
     'white space before a colon': [400, post('Host: x\r\nTransfer-Encoding : chunked', '0\r\n\r\n')],
     'a folded line': [400, post('Host: x\r\nContent-Length: 5\r\n , 6', 'hello')],
@@ -67,34 +70,50 @@ const BROKEN = {
     'a chunk size that is no number': [400, post('Host: x\r\nTransfer-Encoding: chunked', 'xyz\r\nhello\r\n0\r\n\r\n')],
     'a chunk size with 0x': [400, post('Host: x\r\nTransfer-Encoding: chunked', '0x5\r\nhello\r\n0\r\n\r\n')],
     'a negative chunk size': [400, post('Host: x\r\nTransfer-Encoding: chunked', '-5\r\nhello\r\n0\r\n\r\n')],
-    'a chunk size beyond 64 bits': [[400, 413], post('Host: x\r\nTransfer-Encoding: chunked', '10000000000000005\r\nhello\r\n')],
-    'a chunk that is longer than it says': [400, post('Host: x\r\nTransfer-Encoding: chunked', '3\r\nhello\r\n0\r\n\r\n')],
-    'a bare line feed after a chunk size': [400, post('Host: x\r\nTransfer-Encoding: chunked', '5\nhello\r\n0\r\n\r\n')],
-    'a bare line feed in a chunk extension': [400, post('Host: x\r\nTransfer-Encoding: chunked', '5;a\n\r\nhello\r\n0\r\n\r\n')],
+    'a chunk size beyond 64 bits': [
+        [400, 413],
+        post('Host: x\r\nTransfer-Encoding: chunked', '10000000000000005\r\nhello\r\n'),
+    ],
+    'a chunk that is longer than it says': [
+        400,
+        post('Host: x\r\nTransfer-Encoding: chunked', '3\r\nhello\r\n0\r\n\r\n'),
+    ],
+    'a bare line feed after a chunk size': [
+        400,
+        post('Host: x\r\nTransfer-Encoding: chunked', '5\nhello\r\n0\r\n\r\n'),
+    ],
+    'a bare line feed in a chunk extension': [
+        400,
+        post('Host: x\r\nTransfer-Encoding: chunked', '5;a\n\r\nhello\r\n0\r\n\r\n'),
+    ],
     'a broken trailer': [400, post('Host: x\r\nTransfer-Encoding: chunked', '0\r\nX : y\r\n\r\n')],
 };
 
-over('requests that could be understood in two ways are refused, and nothing behind them is worked', {}, async (broker) => {
-    const witness = await JsonClient.open(broker);
-    await witness.subscribe('victim');
-    for (const [what, [expected, text]] of Object.entries(BROKEN)) {
-        const wire = await Wire.connect(broker);
-        await wire.send(Buffer.from(text + HIDDEN, 'latin1'));
-        const answer = await wire.readHttp();
-        assert.ok([expected].flat().includes(answer.status), `${what}: answered by ${answer.status_line}`);
-        assert.equal(answer.headers.connection, 'close', what);
-        assert.equal(answer.json.error.code, answer.status === 413 ? 'payload_too_large' : 'bad_request', what);
-        await wire.ended();
-        assert.equal(wire.bytes.length, 0, `${what}: one answer, and nothing behind it`);
-        wire.cut();
-    }
-    assert.equal((await history(broker, 'victim')).offset, 0);
-    await publish(broker, 'victim', 'well');
-    assert.equal((await witness.inbox.take()).data, 'well');
-    const stats = await broker.stats();
-    assert.equal(stats.publishes, 1);
-    assert.ok(stats.handshakes_failed >= Object.keys(BROKEN).length);
-});
+over(
+    'requests that could be understood in two ways are refused, and nothing behind them is worked',
+    {},
+    async (broker) => {
+        const witness = await JsonClient.open(broker);
+        await witness.subscribe('victim');
+        for (const [what, [expected, text]] of Object.entries(BROKEN)) {
+            const wire = await Wire.connect(broker);
+            await wire.send(Buffer.from(text + HIDDEN, 'latin1'));
+            const answer = await wire.readHttp();
+            assert.ok([expected].flat().includes(answer.status), `${what}: answered by ${answer.status_line}`);
+            assert.equal(answer.headers.connection, 'close', what);
+            assert.equal(answer.json.error.code, answer.status === 413 ? 'payload_too_large' : 'bad_request', what);
+            await wire.ended();
+            assert.equal(wire.bytes.length, 0, `${what}: one answer, and nothing behind it`);
+            wire.cut();
+        }
+        assert.equal((await history(broker, 'victim')).offset, 0);
+        await publish(broker, 'victim', 'well');
+        assert.equal((await witness.inbox.take()).data, 'well');
+        const stats = await broker.stats();
+        assert.equal(stats.publishes, 1);
+        assert.ok(stats.handshakes_failed >= Object.keys(BROKEN).length);
+    },
+);
 
 over('the same, byte by byte', {}, async (broker) => {
     const some = ['two lengths that differ', 'length and chunks', 'a folded line', 'a chunk size with 0x', 'no Host'];
@@ -111,7 +130,8 @@ over('odd, but right', {}, async (broker) => {
         'an empty line before the request': '\r\nGET /v1/topics/a HTTP/1.1\r\nHost: x\r\n\r\n',
         'an absolute target': 'GET http://y/v1/topics/a HTTP/1.1\r\nHost: x\r\n\r\n',
         'a later minor version': 'GET /v1/topics/a HTTP/1.9\r\nHost: x\r\n\r\n',
-        'header names in any case, white space around values': 'GET /v1/topics/a HTTP/1.1\r\nhOsT:\t x \t\r\nX:\r\n\r\n',
+        'header names in any case, white space around values':
+            'GET /v1/topics/a HTTP/1.1\r\nhOsT:\t x \t\r\nX:\r\n\r\n',
         'bytes above ASCII in a value': 'GET /v1/topics/a HTTP/1.1\r\nHost: x\r\nX: gr\xfcn\r\n\r\n',
         'a length with zeros': 'POST /v1/topics/b HTTP/1.1\r\nHost: x\r\nContent-Length: 0002\r\n\r\nok',
     };
@@ -162,7 +182,10 @@ const WRONG_MESSAGES = {
     'unsubscribe from what is not followed': ['not_subscribed', '{"op":"unsubscribe","topic":"a"}'],
     'from nowhere': ['field_invalid', '{"op":"subscribe","topic":"a","from":"there"}'],
     'an offset that is negative': ['field_invalid', '{"op":"subscribe","topic":"a","from":{"epoch":"1","offset":-1}}'],
-    'an offset beyond 64 bits': ['field_invalid', '{"op":"subscribe","topic":"a","from":{"epoch":"1","offset":18446744073709551616}}'],
+    'an offset beyond 64 bits': [
+        'field_invalid',
+        '{"op":"subscribe","topic":"a","from":{"epoch":"1","offset":18446744073709551616}}',
+    ],
     'no token': ['field_missing', '{"op":"auth"}'],
 };
 
@@ -189,7 +212,17 @@ over('JSON messages that are wrong get their error, and the connection goes on',
 over('ids come back as they were written', {}, async (broker) => {
     const wire = await Wire.open(broker, '/v1/ws');
     await wire.readText();
-    for (const id of ['1', '-0', '1.50', '1e3', '12345678901234567890', '"a"', '"\\u0041\\n"', '""', `"${'x'.repeat(62)}"`]) {
+    for (const id of [
+        '1',
+        '-0',
+        '1.50',
+        '1e3',
+        '12345678901234567890',
+        '"a"',
+        '"\\u0041\\n"',
+        '""',
+        `"${'x'.repeat(62)}"`,
+    ]) {
         await wire.sendText(`{"op":"ping","id":${id}}`);
         assert.ok((await wire.readText()).includes(`"id":${id}`), id);
         await wire.sendText(`{"id":${id},"op":"nonsense"}`);
@@ -199,25 +232,33 @@ over('ids come back as they were written', {}, async (broker) => {
     assert.equal(JSON.parse(await wire.readText()).code, 'field_invalid');
 });
 
-over(`noise of all kinds, while others work (SHOAL_SEED=${SEED})`, { shards: 5, set: { 'debug.echo': true } }, async (broker) => {
-    const random = randomFrom(SEED);
-    const noise = (size) => Buffer.from(Array.from({ length: size }, () => random(256)));
-    const witness = await JsonClient.open(broker);
-    await witness.subscribe('witness');
-    for (let n = 0; n < 200; n++) {
-        const path = ['/v1/ws', '/v1/echo', '/v1/topics/n', null][random(4)];
-        const headers = random(2) ? { 'Sec-WebSocket-Extensions': 'permessage-deflate' } : {};
-        const wire = path ? await Wire.open(broker, path, { headers }) : await Wire.connect(broker);
-        for (let part = random(5); part >= 0; part--) {
-            const right = frame({ payload: noise(random(200)), opcode: [1, 2, 9][random(3)], rsv: [0, 0, 4][random(3)] });
-            await wire.send(random(2) ? noise(1 + random(500)) : right);
+over(
+    `noise of all kinds, while others work (SHOAL_SEED=${SEED})`,
+    { shards: 5, set: { 'debug.echo': true } },
+    async (broker) => {
+        const random = randomFrom(SEED);
+        const noise = (size) => Buffer.from(Array.from({ length: size }, () => random(256)));
+        const witness = await JsonClient.open(broker);
+        await witness.subscribe('witness');
+        for (let n = 0; n < 200; n++) {
+            const path = ['/v1/ws', '/v1/echo', '/v1/topics/n', null][random(4)];
+            const headers = random(2) ? { 'Sec-WebSocket-Extensions': 'permessage-deflate' } : {};
+            const wire = path ? await Wire.open(broker, path, { headers }) : await Wire.connect(broker);
+            for (let part = random(5); part >= 0; part--) {
+                const right = frame({
+                    payload: noise(random(200)),
+                    opcode: [1, 2, 9][random(3)],
+                    rsv: [0, 0, 4][random(3)],
+                });
+                await wire.send(random(2) ? noise(1 + random(500)) : right);
+            }
+            if (n % 20 === 0) {
+                await publish(broker, 'witness', n);
+                assert.equal((await witness.inbox.take()).data, n);
+            }
+            wire.cut();
         }
-        if (n % 20 === 0) {
-            await publish(broker, 'witness', n);
-            assert.equal((await witness.inbox.take()).data, n);
-        }
-        wire.cut();
-    }
-    await witness.close();
-    await broker.untilNothingIsLeft();
-});
+        await witness.close();
+        await broker.untilNothingIsLeft();
+    },
+);

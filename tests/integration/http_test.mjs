@@ -59,7 +59,9 @@ over('POST: JSON is passed on byte for byte, and checked', {}, async (broker) =>
 over('POST: chunked, in pieces of every size, with extensions and trailers', {}, async (broker) => {
     const raw = await RawClient.open(broker, 'chunked');
     const wire = await Wire.connect(broker);
-    const start = `POST /v1/topics/chunked HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n`;
+    const start =
+        'POST /v1/topics/chunked HTTP/1.1\r\nHost: x\r\n' +
+        'Transfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n';
     const bodies = [
         ['5\r\nhello\r\n0\r\n\r\n', 'hello'],
         ['1\r\na\r\n2;name=value\r\nbc\r\n0003\r\ndef\r\n0\r\nTrailer: yes\r\n\r\n', 'abcdef'],
@@ -79,15 +81,24 @@ over('POST: chunked, in pieces of every size, with extensions and trailers', {},
 over('POST: Expect: 100-continue, by hand and by curl', {}, async (broker) => {
     const raw = await RawClient.open(broker, 'continue');
     const wire = await Wire.connect(broker);
-    await wire.send('POST /v1/topics/continue HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n');
+    await wire.send(
+        'POST /v1/topics/continue HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n',
+    );
     assert.equal((await wire.readHttp()).status, 100);
     await wire.send('wait');
     assert.equal((await wire.readHttp()).status, 200);
     assert.equal(await raw.inbox.take(), 'wait');
 
     const large = broker.file('large', 'y'.repeat(900_000));
-    const { stdout } = await Curl.run(broker, ['-H', 'Expect: 100-continue', '-H', 'Content-Type: text/plain',
-        '--data-binary', `@${large}`, broker.url('/v1/topics/continue')]);
+    const { stdout } = await Curl.run(broker, [
+        '-H',
+        'Expect: 100-continue',
+        '-H',
+        'Content-Type: text/plain',
+        '--data-binary',
+        `@${large}`,
+        broker.url('/v1/topics/continue'),
+    ]);
     assert.equal(JSON.parse(stdout).offset, 2);
     assert.equal((await raw.inbox.take()).length, 900_000);
 });
@@ -105,8 +116,14 @@ over('POST: one connection serves request after request, also those that come ea
     await wire.send(one('a') + one('bb') + 'GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n' + one('ccc'));
     const answers = [];
     for (let n = 0; n < 4; n++) answers.push(await wire.readHttp());
-    assert.deepEqual(answers.map((answer) => answer.status), [200, 200, 404, 200]);
-    assert.deepEqual(answers.filter((answer) => answer.status === 200).map((answer) => answer.json.offset), [21, 22, 23]);
+    assert.deepEqual(
+        answers.map((answer) => answer.status),
+        [200, 200, 404, 200],
+    );
+    assert.deepEqual(
+        answers.filter((answer) => answer.status === 200).map((answer) => answer.json.offset),
+        [21, 22, 23],
+    );
 
     await wire.send('POST /v1/topics/alive HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\nz');
     assert.equal((await wire.readHttp()).json.offset, 24);
@@ -136,34 +153,44 @@ over('POST: an idempotency key makes it safe to repeat', { shards: 5 }, async (b
 
 over('POST: many at once with one key publish once', { shards: 5 }, async (broker) => {
     const raw = await RawClient.open(broker, 'race');
-    const answers = await Promise.all(Array.from({ length: 20 }, () =>
-        post(broker, 'race', 'once', { 'idempotency-key': 'the-one' })));
-    assert.deepEqual(answers.map((answer) => answer.json.offset), Array(20).fill(1));
+    const answers = await Promise.all(
+        Array.from({ length: 20 }, () => post(broker, 'race', 'once', { 'idempotency-key': 'the-one' })),
+    );
+    assert.deepEqual(
+        answers.map((answer) => answer.json.offset),
+        Array(20).fill(1),
+    );
     await publish(broker, 'race', 'end');
     assert.deepEqual(await raw.inbox.takeMany(2), ['once', '"end"']);
 });
 
-over('POST: payloads up to the limit of the namespace', {
-    set: { 'namespace.small.prefix': 'small/', 'namespace.small.payload_bytes_max': 100 },
-}, async (broker) => {
-    assert.equal((await post(broker, 'small/a', 'x'.repeat(100))).status, 200);
-    const refused = await post(broker, 'small/a', 'x'.repeat(101));
-    assert.equal(refused.status, 413);
-    assert.equal(refused.json.error.code, 'payload_too_large');
-    assert.equal((await post(broker, 'big', 'x'.repeat(1 << 20))).status, 200);
+over(
+    'POST: payloads up to the limit of the namespace',
+    {
+        set: { 'namespace.small.prefix': 'small/', 'namespace.small.payload_bytes_max': 100 },
+    },
+    async (broker) => {
+        assert.equal((await post(broker, 'small/a', 'x'.repeat(100))).status, 200);
+        const refused = await post(broker, 'small/a', 'x'.repeat(101));
+        assert.equal(refused.status, 413);
+        assert.equal(refused.json.error.code, 'payload_too_large');
+        assert.equal((await post(broker, 'big', 'x'.repeat(1 << 20))).status, 200);
 
-    const wire = await Wire.connect(broker);
-    await wire.send(`POST /v1/topics/big HTTP/1.1\r\nHost: x\r\nContent-Length: ${(1 << 20) + 1}\r\n\r\n`);
-    assert.equal((await wire.readHttp()).status, 413, 'told by the length alone');
-    const chunked = await Wire.connect(broker);
-    await chunked.send('POST /v1/topics/small/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFF\r\nabc');
-    assert.equal((await chunked.readHttp()).status, 413, 'told by the size of a chunk');
-    const json = await JsonClient.open(broker);
-    assert.equal(await json.refusal('publish', { topic: 'small/a', data: 'x'.repeat(99) }), 'payload_too_large');
-    const raw = await RawClient.open(broker, 'small/a', { mode: 'pub' });
-    raw.send('x'.repeat(101));
-    assert.equal(await raw.closeCode(), 4413);
-});
+        const wire = await Wire.connect(broker);
+        await wire.send(`POST /v1/topics/big HTTP/1.1\r\nHost: x\r\nContent-Length: ${(1 << 20) + 1}\r\n\r\n`);
+        assert.equal((await wire.readHttp()).status, 413, 'told by the length alone');
+        const chunked = await Wire.connect(broker);
+        await chunked.send(
+            'POST /v1/topics/small/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFF\r\nabc',
+        );
+        assert.equal((await chunked.readHttp()).status, 413, 'told by the size of a chunk');
+        const json = await JsonClient.open(broker);
+        assert.equal(await json.refusal('publish', { topic: 'small/a', data: 'x'.repeat(99) }), 'payload_too_large');
+        const raw = await RawClient.open(broker, 'small/a', { mode: 'pub' });
+        raw.send('x'.repeat(101));
+        assert.equal(await raw.closeCode(), 4413);
+    },
+);
 
 over('SSE: lines, binary, and the position of each', {}, async (broker) => {
     const events = await EventStream.open(broker, 'sse/forms');
@@ -171,12 +198,25 @@ over('SSE: lines, binary, and the position of each', {}, async (broker) => {
     assert.equal(events.response.headers['cache-control'], 'no-store');
     const { epoch, offset } = JSON.parse(events.opened.data);
     assert.deepEqual(positionOf(events.opened.id), { epoch, offset });
-    for (const text of ['one', 'two\nlines', '', '\n', 'data: not a field\n\nid: nor this', ': no comment', 'cr\rlf\r\nend\n'])
+    for (const text of [
+        'one',
+        'two\nlines',
+        '',
+        '\n',
+        'data: not a field\n\nid: nor this',
+        ': no comment',
+        'cr\rlf\r\nend\n',
+    ])
         await post(broker, 'sse/forms', text, { 'content-type': 'text/plain' });
     const seen = await events.inbox.takeMany(7);
-    assert.deepEqual(seen.map((event) => event.data),
-        ['one', 'two\nlines', '', '\n', 'data: not a field\n\nid: nor this', ': no comment', 'cr\nlf\nend\n']);
-    assert.deepEqual(seen.map((event) => event.id), [1, 2, 3, 4, 5, 6, 7].map((n) => `${epoch}:${n}`));
+    assert.deepEqual(
+        seen.map((event) => event.data),
+        ['one', 'two\nlines', '', '\n', 'data: not a field\n\nid: nor this', ': no comment', 'cr\nlf\nend\n'],
+    );
+    assert.deepEqual(
+        seen.map((event) => event.id),
+        [1, 2, 3, 4, 5, 6, 7].map((n) => `${epoch}:${n}`),
+    );
 });
 
 over('SSE: Last-Event-ID and ?from= resume without loss', { ...KEEPS_HISTORY, shards: 5 }, async (broker) => {
@@ -195,46 +235,57 @@ over('SSE: Last-Event-ID and ?from= resume without loss', { ...KEEPS_HISTORY, sh
     for (const stream of streams) {
         assert.equal(JSON.parse(stream.opened.data).recovered, true);
         assert.equal(stream.opened.id, last_id);
-        assert.deepEqual((await stream.inbox.takeMany(16)).map((event) => Number(event.data)),
-            Array.from({ length: 16 }, (_, n) => n + 6));
+        assert.deepEqual(
+            (await stream.inbox.takeMany(16)).map((event) => Number(event.data)),
+            Array.from({ length: 16 }, (_, n) => n + 6),
+        );
     }
     const last = await EventStream.open(broker, 'sse/resume', { from: 'last' });
     assert.equal((await last.inbox.take()).data, '21');
 });
 
-over('SSE: a position that is gone, of another epoch, or from the future', {
-    set: { 'namespace.default.history_messages': 3 },
-}, async (broker) => {
-    let epoch;
-    for (let n = 1; n <= 10; n++) ({ epoch } = await publish(broker, 'sse/lost', n));
-    const stream = await EventStream.open(broker, 'sse/lost', {}, { 'last-event-id': `${epoch}:2` });
-    assert.equal(JSON.parse(stream.opened.data).recovered, false);
-    const gap = await stream.inbox.take();
-    assert.equal(gap.event, 'gap');
-    const { from, to, reason } = JSON.parse(gap.data);
-    assert.deepEqual({ from, to, reason }, { from: 3, to: 7, reason: 'expired' });
-    assert.deepEqual((await stream.inbox.takeMany(3)).map((event) => event.data), ['8', '9', '10']);
+over(
+    'SSE: a position that is gone, of another epoch, or from the future',
+    {
+        set: { 'namespace.default.history_messages': 3 },
+    },
+    async (broker) => {
+        let epoch;
+        for (let n = 1; n <= 10; n++) ({ epoch } = await publish(broker, 'sse/lost', n));
+        const stream = await EventStream.open(broker, 'sse/lost', {}, { 'last-event-id': `${epoch}:2` });
+        assert.equal(JSON.parse(stream.opened.data).recovered, false);
+        const gap = await stream.inbox.take();
+        assert.equal(gap.event, 'gap');
+        const { from, to, reason } = JSON.parse(gap.data);
+        assert.deepEqual({ from, to, reason }, { from: 3, to: 7, reason: 'expired' });
+        assert.deepEqual(
+            (await stream.inbox.takeMany(3)).map((event) => event.data),
+            ['8', '9', '10'],
+        );
 
-    const other = await EventStream.open(broker, 'sse/lost', {}, { 'last-event-id': 'deadbeefdeadbeef:4' });
-    const told = JSON.parse((await other.inbox.take()).data);
-    assert.deepEqual({ from: told.from, to: told.to, reason: told.reason }, { from: 0, to: 7, reason: 'epoch' });
-    assert.equal((await other.inbox.take()).data, '8');
+        const other = await EventStream.open(broker, 'sse/lost', {}, { 'last-event-id': 'deadbeefdeadbeef:4' });
+        const told = JSON.parse((await other.inbox.take()).data);
+        assert.deepEqual({ from: told.from, to: told.to, reason: told.reason }, { from: 0, to: 7, reason: 'epoch' });
+        assert.equal((await other.inbox.take()).data, '8');
 
-    const accept = { headers: { accept: 'text/event-stream' } };
-    const future = await get(broker, `/v1/topics/sse/lost?from=${epoch}:11`, accept);
-    assert.equal(future.status, 400);
-    assert.equal(future.json.error.code, 'position_invalid');
-    for (const from of ['', 'never', `${epoch}:`, `:4`, `${epoch}:x`, `${epoch}:-1`]) {
-        const answer = await get(broker, `/v1/topics/sse/lost?from=${from}`, accept);
-        assert.equal(answer.status, 400, `from=${from}`);
-        assert.equal(answer.json.error.code, 'field_invalid', `from=${from}`);
-    }
-});
+        const accept = { headers: { accept: 'text/event-stream' } };
+        const future = await get(broker, `/v1/topics/sse/lost?from=${epoch}:11`, accept);
+        assert.equal(future.status, 400);
+        assert.equal(future.json.error.code, 'position_invalid');
+        for (const from of ['', 'never', `${epoch}:`, `:4`, `${epoch}:x`, `${epoch}:-1`]) {
+            const answer = await get(broker, `/v1/topics/sse/lost?from=${from}`, accept);
+            assert.equal(answer.status, 400, `from=${from}`);
+            assert.equal(answer.json.error.code, 'field_invalid', `from=${from}`);
+        }
+    },
+);
 
 over('history: all, the last few, after a position, page by page', { ...KEEPS_HISTORY, shards: 5 }, async (broker) => {
     const empty = await history(broker, 'past');
-    assert.deepEqual({ ...empty, epoch: undefined },
-        { topic: 'past', epoch: undefined, first: 1, offset: 0, messages: [], more: false });
+    assert.deepEqual(
+        { ...empty, epoch: undefined },
+        { topic: 'past', epoch: undefined, first: 1, offset: 0, messages: [], more: false },
+    );
     const begin = Date.now();
     for (let n = 1; n <= 150; n++) await publish(broker, 'past', { n });
     await post(broker, 'past', 'text', { 'content-type': 'text/plain' });
@@ -244,10 +295,18 @@ over('history: all, the last few, after a position, page by page', { ...KEEPS_HI
     assert.equal(page.topic, 'past');
     assert.equal(page.offset, 152);
     assert.equal(page.messages.length, 100);
-    assert.deepEqual(page.messages.map((message) => message.offset), Array.from({ length: 100 }, (_, n) => n + 53));
-    assert.deepEqual(page.messages.slice(-3).map(({ data, data_base64 }) => ({ data, data_base64 })),
-        [{ data: { n: 150 }, data_base64: undefined }, { data: 'text', data_base64: undefined },
-            { data: undefined, data_base64: '/w==' }]);
+    assert.deepEqual(
+        page.messages.map((message) => message.offset),
+        Array.from({ length: 100 }, (_, n) => n + 53),
+    );
+    assert.deepEqual(
+        page.messages.slice(-3).map(({ data, data_base64 }) => ({ data, data_base64 })),
+        [
+            { data: { n: 150 }, data_base64: undefined },
+            { data: 'text', data_base64: undefined },
+            { data: undefined, data_base64: '/w==' },
+        ],
+    );
     for (const message of page.messages) assert.ok(message.time_ms >= begin - 5 && message.time_ms <= Date.now() + 5);
 
     const seen = [];
@@ -259,8 +318,14 @@ over('history: all, the last few, after a position, page by page', { ...KEEPS_HI
         from = `${part.epoch}:${seen.at(-1)}`;
         more = part.more;
     }
-    assert.deepEqual(seen, Array.from({ length: 152 }, (_, n) => n + 1));
-    assert.deepEqual((await history(broker, 'past', { limit: 2 })).messages.map((message) => message.offset), [151, 152]);
+    assert.deepEqual(
+        seen,
+        Array.from({ length: 152 }, (_, n) => n + 1),
+    );
+    assert.deepEqual(
+        (await history(broker, 'past', { limit: 2 })).messages.map((message) => message.offset),
+        [151, 152],
+    );
     assert.deepEqual((await history(broker, 'past', { from: `${page.epoch}:152` })).messages, []);
     for (const limit of ['0', 'x', '-1', '1.5', '']) {
         const answer = await get(broker, `/v1/topics/past?limit=${limit}`);
@@ -284,30 +349,43 @@ over('history: no more than some 4 MiB in one answer', KEEPS_HISTORY, async (bro
     assert.deepEqual(seen, [1, 2, 3, 4, 5, 6]);
 });
 
-over('history: bounded by count, and by bytes', {
-    set: {
-        'namespace.few.prefix': 'few/', 'namespace.few.history_messages': 5,
-        'namespace.thin.prefix': 'thin/', 'namespace.thin.history_messages': 1000, 'namespace.thin.history_bytes': '16K',
+over(
+    'history: bounded by count, and by bytes',
+    {
+        set: {
+            'namespace.few.prefix': 'few/',
+            'namespace.few.history_messages': 5,
+            'namespace.thin.prefix': 'thin/',
+            'namespace.thin.history_messages': 1000,
+            'namespace.thin.history_bytes': '16K',
+        },
     },
-}, async (broker) => {
-    for (let n = 1; n <= 200; n++) {
-        await publish(broker, 'few/a', n);
-        await publish(broker, 'thin/a', 'x'.repeat(1000));
-        await publish(broker, 'none', n);
-    }
-    assert.deepEqual((await history(broker, 'few/a', { limit: 1000 })).messages.map(({ data }) => data), [196, 197, 198, 199, 200]);
-    const thin = (await history(broker, 'thin/a', { limit: 1000 })).messages;
-    assert.ok(thin.length >= 8 && thin.length <= 17, `${thin.length} messages of 1 KB in 16 KB`);
-    assert.equal(thin.at(-1).offset, 200);
-    const none = await history(broker, 'none', { limit: 1000 });
-    assert.deepEqual({ offset: none.offset, messages: none.messages }, { offset: 200, messages: [] });
-});
+    async (broker) => {
+        for (let n = 1; n <= 200; n++) {
+            await publish(broker, 'few/a', n);
+            await publish(broker, 'thin/a', 'x'.repeat(1000));
+            await publish(broker, 'none', n);
+        }
+        assert.deepEqual(
+            (await history(broker, 'few/a', { limit: 1000 })).messages.map(({ data }) => data),
+            [196, 197, 198, 199, 200],
+        );
+        const thin = (await history(broker, 'thin/a', { limit: 1000 })).messages;
+        assert.ok(thin.length >= 8 && thin.length <= 17, `${thin.length} messages of 1 KB in 16 KB`);
+        assert.equal(thin.at(-1).offset, 200);
+        const none = await history(broker, 'none', { limit: 1000 });
+        assert.deepEqual({ offset: none.offset, messages: none.messages }, { offset: 200, messages: [] });
+    },
+);
 
 over('topics in the URL: encoded, decoded, refused', {}, async (broker) => {
     const client = await JsonClient.open(broker);
     await client.subscribe('#');
     const spellings = {
-        'a/b': ['a/b', 'a%2Fb', '%61/%62'], 'grün ☃': ['gr%C3%BCn%20%E2%98%83'], 'a?b': ['a%3Fb'], 'x%y': ['x%25y'],
+        'a/b': ['a/b', 'a%2Fb', '%61/%62'],
+        'grün ☃': ['gr%C3%BCn%20%E2%98%83'],
+        'a?b': ['a%3Fb'],
+        'x%y': ['x%25y'],
     };
     for (const [topic, forms] of Object.entries(spellings)) {
         for (const form of forms) {
@@ -356,8 +434,11 @@ over('errors of plain HTTP: paths, methods, and what a browser asks first', {}, 
     assert.match(plain.headers.upgrade, /websocket/i);
 
     const preflight = await request(broker, 'OPTIONS', topicPath('a'), {
-        headers: { 'origin': 'http://elsewhere', 'access-control-request-method': 'POST',
-            'access-control-request-headers': 'content-type,idempotency-key,authorization' },
+        headers: {
+            'origin': 'http://elsewhere',
+            'access-control-request-method': 'POST',
+            'access-control-request-headers': 'content-type,idempotency-key,authorization',
+        },
     });
     assert.equal(preflight.status, 204);
     assert.equal(preflight.headers['access-control-allow-origin'], '*');

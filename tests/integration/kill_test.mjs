@@ -22,10 +22,12 @@ const HISTORY_HEAD = 'GET /v1/topics/kill/a HTTP/1.1\r\nHost: x\r\n\r\n';
 
 const upgradeOf = (path) => (wire) => wire.send(head(`GET ${path} HTTP/1.1`, upgradeHeaders(wire.broker)));
 const bytes = (text) => (wire) => wire.send(text);
-const opened = (path, ...steps) => async (wire, random) => {
-    assert.equal((await wire.upgrade(path, DEFLATE)).status, 101);
-    for (const step of steps) await step(wire, random);
-};
+const opened =
+    (path, ...steps) =>
+    async (wire, random) => {
+        assert.equal((await wire.upgrade(path, DEFLATE)).status, 101);
+        for (const step of steps) await step(wire, random);
+    };
 const json = (command) => (wire) => wire.sendText(JSON.stringify(command));
 const subscribe = (topic, from) => json({ op: 'subscribe', id: 1, topic, from });
 const flood = (count, command) => (wire) =>
@@ -49,20 +51,36 @@ const STAGES = {
     'in the masking key': opened('/v1/ws', bytes(frame({ payload: 'x' }).subarray(0, 4))),
     'in a payload': opened('/v1/ws', bytes(frame({ payload: large }).subarray(0, 1000))),
     'in a large payload': opened('/v1/ws', bytes(frame({ payload: large }).subarray(0, 150_000))),
-    'in a fragmented message': opened('/v1/ws', bytes(frame({ fin: false, payload: '{"op":"pub' })),
-        bytes(frame({ fin: false, opcode: OPCODE.CONTINUATION, payload: 'lish"' }))),
+    'in a fragmented message': opened(
+        '/v1/ws',
+        bytes(frame({ fin: false, payload: '{"op":"pub' })),
+        bytes(frame({ fin: false, opcode: OPCODE.CONTINUATION, payload: 'lish"' })),
+    ),
     'in a compressed message': opened('/v1/ws', bytes(frame({ rsv: 4, fin: false, payload: deflated(large) }))),
     'in a control frame': opened('/v1/ws', bytes(frame({ opcode: OPCODE.PING, payload: 'ping' }).subarray(0, 7))),
     'with a subscription under way': opened('/v1/ws', subscribe('kill/a')),
     'with a resume under way': opened('/v1/ws', subscribe('kill/a', 'last')),
     'with a filter under way': opened('/v1/ws', subscribe('kill/+')),
-    'with an unsubscription under way': opened('/v1/ws', subscribe('kill/a'), json({ op: 'unsubscribe', topic: 'kill/a' })),
+    'with an unsubscription under way': opened(
+        '/v1/ws',
+        subscribe('kill/a'),
+        json({ op: 'unsubscribe', topic: 'kill/a' }),
+    ),
     'with publishes under way': opened('/v1/ws', flood(50, { op: 'publish', topic: 'kill/b', data: 1 })),
-    'with publishes to itself under way': opened('/v1/ws', subscribe('kill/c'), flood(50, { op: 'publish', topic: 'kill/c', data: 1 })),
+    'with publishes to itself under way': opened(
+        '/v1/ws',
+        subscribe('kill/c'),
+        flood(50, { op: 'publish', topic: 'kill/c', data: 1 }),
+    ),
     'with a large publish under way': opened('/v1/ws', bytes(frame({ payload: large }))),
     'with pongs unread': opened('/v1/ws', flood(200, { op: 'ping', id: 1 })),
-    'while it is sent to': opened('/v1/ws', subscribe('kill/a'), (wire) => wire.read('a delivery', (got) => (got.length > 2000 ? true : null))),
-    'while it does not read': opened('/v1/ws', subscribe('kill/a'), async (wire) => { wire.pause(); await pause(20); }),
+    'while it is sent to': opened('/v1/ws', subscribe('kill/a'), (wire) =>
+        wire.read('a delivery', (got) => (got.length > 2000 ? true : null)),
+    ),
+    'while it does not read': opened('/v1/ws', subscribe('kill/a'), async (wire) => {
+        wire.pause();
+        await pause(20);
+    }),
     'after its close frame': opened('/v1/ws', bytes(closeFrame(1000))),
     'after a broken frame': opened('/v1/ws', bytes(Buffer.from([0xff, 0xff, 0xff]))),
     'in an echo': opened('/v1/echo', bytes(frame({ payload: 'x'.repeat(100_000) }))),
@@ -171,10 +189,16 @@ test(`${VICTIMS} at a time, stages and deaths by chance (SHOAL_SEED=${SEED})`, (
 
 test('many at once, all gone in the same moment', () =>
     withBroker({ shards: 5, set: SETTINGS }, async (broker) => {
-        const clients = await Promise.all(Array.from({ length: 200 }, (_, n) =>
-            (n % 2 ? RawClient.open(broker, `crowd/${n % 7}`) : JsonClient.open(broker))));
-        await Promise.all(clients.filter((client) => client.subscribe).flatMap((client) =>
-            ['crowd/#', 'crowd/1', 'crowd/+'].map((topic) => client.subscribe(topic))));
+        const clients = await Promise.all(
+            Array.from({ length: 200 }, (_, n) =>
+                n % 2 ? RawClient.open(broker, `crowd/${n % 7}`) : JsonClient.open(broker),
+            ),
+        );
+        await Promise.all(
+            clients
+                .filter((client) => client.subscribe)
+                .flatMap((client) => ['crowd/#', 'crowd/1', 'crowd/+'].map((topic) => client.subscribe(topic))),
+        );
         for (let n = 0; n < 7; n++) await publish(broker, `crowd/${n}`, 'x'.repeat(100_000));
         for (const client of clients) client.cut();
         await broker.untilNothingIsLeft();

@@ -30,14 +30,18 @@ test('ready tells the addresses, the start tells what was built', () =>
 test('SIGTERM: everybody is told to come back, and the process ends well', async () => {
     const broker = await Broker.start({ shards: 2, set: { 'broker.drain_s': 1 } });
     const clients = await Promise.all([
-        ...Array.from({ length: 20 }, () => JsonClient.open(broker)), ...Array.from({ length: 20 }, () => RawClient.open(broker, 'a'))]);
+        ...Array.from({ length: 20 }, () => JsonClient.open(broker)),
+        ...Array.from({ length: 20 }, () => RawClient.open(broker, 'a')),
+    ]);
     const events = await EventStream.open(broker, 'a');
     const begin = Date.now();
     broker.signal('SIGTERM');
-    const times = await Promise.all(clients.map(async (client) => {
-        assert.equal(await client.closeCode(), 4000);
-        return Date.now() - begin;
-    }));
+    const times = await Promise.all(
+        clients.map(async (client) => {
+            assert.equal(await client.closeCode(), 4000);
+            return Date.now() - begin;
+        }),
+    );
     await assert.rejects(events.inbox.take(), /ended/);
     assert.ok(Math.max(...times) - Math.min(...times) > 200, `spread over the drain time, not at once: ${times}`);
     await broker.stopped();
@@ -98,9 +102,9 @@ test('SIGHUP: the configuration is read again, and a broken one changes nothing'
         broker.signal('SIGHUP');
         await until('the new one to hold', async () => {
             await publish(broker, 'kept', 'more');
-            return await kept() === 4;
+            return (await kept()) === 4;
         });
-        assert.match(JSON.stringify(broker.line('reloaded')), /mesh_slots/, 'what can\'t change is named');
+        assert.match(JSON.stringify(broker.line('reloaded')), /mesh_slots/, "what can't change is named");
     });
 });
 
@@ -108,7 +112,11 @@ test('SIGHUP: the log is opened again, so that it can be moved away', async () =
     const broker = new Broker({ shards: 1, set: { 'log.file': '@FOLDER@/log' } });
     const lines = (name) => {
         try {
-            return readFileSync(broker.file(name), 'utf8').trim().split('\n').filter(Boolean).map((line) => JSON.parse(line));
+            return readFileSync(broker.file(name), 'utf8')
+                .trim()
+                .split('\n')
+                .filter(Boolean)
+                .map((line) => JSON.parse(line));
         } catch (error) {
             if (error.code === 'ENOENT') return [];
             throw error;
@@ -141,10 +149,14 @@ test('heartbeats: the silent are pinged, the dead are closed with 4002, the livi
         const events = await EventStream.open(broker, 'a');
         assert.equal((await dead.readFrame()).opcode, OPCODE.PING);
         let close;
-        do close = await dead.readFrame(); while (close.opcode === OPCODE.PING);
+        do close = await dead.readFrame();
+        while (close.opcode === OPCODE.PING);
         assert.equal(close.opcode, OPCODE.CLOSE);
         assert.equal(close.payload.readUInt16BE(0), 4002);
-        await broker.untilStats('both to be gone', (stats) => stats.heartbeat_timeouts === 2 && stats.connections === 2);
+        await broker.untilStats(
+            'both to be gone',
+            (stats) => stats.heartbeat_timeouts === 2 && stats.connections === 2,
+        );
         await until('comments in the event stream', () => events.comments >= 2);
         assert.equal((await living.ask('ping')).op, 'pong');
         await post(broker, 'a', 'still there');

@@ -84,19 +84,23 @@ over('limits.header_bytes, and the number of header lines', { 'limits.header_byt
     assert.ok([414, 431].includes((await wire.readHttp()).status));
 });
 
-over('limits.message_bytes closes with 1009, as soon as the header tells', { 'limits.message_bytes': '64K' }, async (broker) => {
-    const client = await JsonClient.open(broker);
-    client.socket.send('x'.repeat(65_537));
-    assert.equal(await client.closeCode(), 1009);
-    const wire = await Wire.open(broker, '/v1/topics/a?mode=pub');
-    await wire.send(frame({ length: 1n << 40n }).subarray(0, 14));
-    assert.equal((await wire.readClose()).code, 1009);
-    const fragments = await Wire.open(broker, '/v1/topics/a?mode=pub');
-    await fragments.sendFrame({ fin: false, payload: 'x'.repeat(60_000) });
-    await fragments.sendFrame({ fin: false, opcode: OPCODE.CONTINUATION, payload: 'x'.repeat(6000) });
-    assert.equal((await fragments.readClose()).code, 1009);
-    assert.equal((await broker.stats()).publishes, 0);
-});
+over(
+    'limits.message_bytes closes with 1009, as soon as the header tells',
+    { 'limits.message_bytes': '64K' },
+    async (broker) => {
+        const client = await JsonClient.open(broker);
+        client.socket.send('x'.repeat(65_537));
+        assert.equal(await client.closeCode(), 1009);
+        const wire = await Wire.open(broker, '/v1/topics/a?mode=pub');
+        await wire.send(frame({ length: 1n << 40n }).subarray(0, 14));
+        assert.equal((await wire.readClose()).code, 1009);
+        const fragments = await Wire.open(broker, '/v1/topics/a?mode=pub');
+        await fragments.sendFrame({ fin: false, payload: 'x'.repeat(60_000) });
+        await fragments.sendFrame({ fin: false, opcode: OPCODE.CONTINUATION, payload: 'x'.repeat(6000) });
+        assert.equal((await fragments.readClose()).code, 1009);
+        assert.equal((await broker.stats()).publishes, 0);
+    },
+);
 
 over('limits.subscriptions_per_connection', { 'limits.subscriptions_per_connection': 3 }, async (broker) => {
     const client = await JsonClient.open(broker);
@@ -123,8 +127,11 @@ over('limits.topics', { 'limits.topics': 8, 'broker.shards': 1, 'topics.idle_s':
 over('limits.reply_bytes: who does not read its replies is closed', { 'limits.reply_bytes': '16K' }, async (broker) => {
     const wire = await Wire.open(broker, '/v1/ws');
     wire.pause();
-    const pings = Buffer.concat(Array.from({ length: 500 }, () =>
-        frame({ payload: '{"op":"ping","id":"a rather long id that comes back with each of the answers"}' })));
+    const pings = Buffer.concat(
+        Array.from({ length: 500 }, () =>
+            frame({ payload: '{"op":"ping","id":"a rather long id that comes back with each of the answers"}' }),
+        ),
+    );
     await until('it to be closed', async () => {
         await Promise.race([wire.send(pings), new Promise((resolve) => setTimeout(resolve, 20))]);
         return (await broker.stats()).reply_overflows === 1;
@@ -133,18 +140,28 @@ over('limits.reply_bytes: who does not read its replies is closed', { 'limits.re
     await broker.untilNothingIsLeft();
 });
 
-over('limits.publish_inflight_*: who publishes too much at once is read later, and loses nothing', {
-    'limits.publish_inflight_bytes': '4K', 'limits.publish_inflight_messages': 2,
-}, async (broker) => {
-    const raw = await RawClient.open(broker, 'flow');
-    const client = await JsonClient.open(broker);
-    const published = Array.from({ length: 300 }, (_, n) => client.publish('flow', `${n} ${'x'.repeat(1000)}`));
-    const answers = await Promise.all(published);
-    assert.deepEqual(answers.map((answer) => answer.offset), Array.from({ length: 300 }, (_, n) => n + 1));
-    assert.deepEqual((await raw.inbox.takeMany(300)).map((text) => parseInt(text.slice(1), 10)),
-        Array.from({ length: 300 }, (_, n) => n));
-    assert.ok((await broker.stats()).publisher_pauses > 0);
-});
+over(
+    'limits.publish_inflight_*: who publishes too much at once is read later, and loses nothing',
+    {
+        'limits.publish_inflight_bytes': '4K',
+        'limits.publish_inflight_messages': 2,
+    },
+    async (broker) => {
+        const raw = await RawClient.open(broker, 'flow');
+        const client = await JsonClient.open(broker);
+        const published = Array.from({ length: 300 }, (_, n) => client.publish('flow', `${n} ${'x'.repeat(1000)}`));
+        const answers = await Promise.all(published);
+        assert.deepEqual(
+            answers.map((answer) => answer.offset),
+            Array.from({ length: 300 }, (_, n) => n + 1),
+        );
+        assert.deepEqual(
+            (await raw.inbox.takeMany(300)).map((text) => parseInt(text.slice(1), 10)),
+            Array.from({ length: 300 }, (_, n) => n),
+        );
+        assert.ok((await broker.stats()).publisher_pauses > 0);
+    },
+);
 
 over('limits.accept_rate: who comes too fast waits, and gets in', { 'limits.accept_rate': 10 }, async (broker) => {
     const clients = await Promise.all(Array.from({ length: 30 }, () => JsonClient.open(broker)));

@@ -25,7 +25,13 @@ function reading(seen, tamper = () => {}) {
     return reader;
 }
 
-const WHOLE = [[1, 0], [2, 1], [3, 2], [4, 3], [5, 4]];
+const WHOLE = [
+    [1, 0],
+    [2, 1],
+    [3, 2],
+    [4, 3],
+    [5, 4],
+];
 
 test('what is right passes', () => {
     assert.equal(reading(WHOLE).count, 5);
@@ -45,7 +51,14 @@ test('canary: two messages that changed places', () => {
 });
 
 test('canary: offsets that are right, on messages that are not', () => {
-    assert.throws(() => reading([[1, 0], [2, 2]]), /one sees/);
+    assert.throws(
+        () =>
+            reading([
+                [1, 0],
+                [2, 2],
+            ]),
+        /one sees/,
+    );
 });
 
 test('canary: a tail that is missing', () => {

@@ -41,16 +41,34 @@ for (const shards of SHARD_COUNTS) {
         await json.subscribe('house/+/temperature');
         await json.subscribe('house/kitchen/#');
         const publisher = await JsonClient.open(broker);
-        const topics = ['house', 'house/kitchen/temperature', 'house/attic/temperature', 'house/kitchen/light/left', 'garden'];
+        const topics = [
+            'house',
+            'house/kitchen/temperature',
+            'house/attic/temperature',
+            'house/kitchen/light/left',
+            'garden',
+        ];
         const offsets = new Map();
         for (const topic of topics) offsets.set(topic, (await publisher.publish(topic, topic)).offset);
 
-        assert.deepEqual((await all.inbox.takeMany(4)).sort(), topics.slice(0, 4).map((topic) => `"${topic}"`).sort());
-        assert.deepEqual((await level.inbox.takeMany(2)).sort(),
-            ['"house/attic/temperature"', '"house/kitchen/temperature"']);
+        assert.deepEqual(
+            (await all.inbox.takeMany(4)).sort(),
+            topics
+                .slice(0, 4)
+                .map((topic) => `"${topic}"`)
+                .sort(),
+        );
+        assert.deepEqual((await level.inbox.takeMany(2)).sort(), [
+            '"house/attic/temperature"',
+            '"house/kitchen/temperature"',
+        ]);
         const seen = await json.inbox.takeMany(4);
-        assert.deepEqual(seen.map((message) => message.topic).sort(),
-            ['house/attic/temperature', 'house/kitchen/light/left', 'house/kitchen/temperature', 'house/kitchen/temperature']);
+        assert.deepEqual(seen.map((message) => message.topic).sort(), [
+            'house/attic/temperature',
+            'house/kitchen/light/left',
+            'house/kitchen/temperature',
+            'house/kitchen/temperature',
+        ]);
         for (const message of seen) {
             assert.equal(message.data, message.topic);
             assert.equal(message.offset, offsets.get(message.topic));
@@ -99,7 +117,7 @@ for (const shards of SHARD_COUNTS) {
         const raw = await RawClient.open(broker, 'sizes');
         const json = await JsonClient.open(broker);
         await json.subscribe('sizes');
-        for (const size of [0, 1, 125, 126, 127, 65535, 65536, 300_000, (1 << 20)]) {
+        for (const size of [0, 1, 125, 126, 127, 65535, 65536, 300_000, 1 << 20]) {
             const payload = Buffer.alloc(size, 'shoal of fish ');
             const { offset } = (await post(broker, 'sizes', payload, { 'content-type': 'text/plain' })).json;
             assert.equal((await raw.inbox.take()) === payload.toString(), true, `raw, ${size} bytes`);
@@ -112,7 +130,10 @@ for (const shards of SHARD_COUNTS) {
     over('compressed: what many subscribers get, deflated once, is what was sent', async (broker) => {
         const deflate = { deflate: true };
         const [raw, plain, json] = await Promise.all([
-            RawClient.open(broker, 'deflated', {}, deflate), RawClient.open(broker, 'deflated'), JsonClient.open(broker, deflate)]);
+            RawClient.open(broker, 'deflated', {}, deflate),
+            RawClient.open(broker, 'deflated'),
+            JsonClient.open(broker, deflate),
+        ]);
         assert.match(raw.upgrade_headers['sec-websocket-extensions'], /permessage-deflate/);
         await json.subscribe('deflated');
         for (const size of [1, 63, 64, 1000, 100_000]) {
@@ -140,15 +161,32 @@ async function everyWay(broker, topic) {
 
     const ways = [
         { by: () => json.publish(topic, { n: 1 }), json: { data: { n: 1 } }, raw: '{"n":1}', event: '{"n":1}' },
-        { by: () => publish(broker, topic, [1, 2.50, 'drei']), json: { data: [1, 2.5, 'drei'] }, raw: '[1,2.5,"drei"]' },
-        { by: async () => (await post(broker, topic, 'two\nlines', { 'content-type': 'text/plain' })).json,
-            json: { data: 'two\nlines' }, raw: 'two\nlines' },
-        { by: async () => (await post(broker, topic, BYTES, { 'content-type': 'application/octet-stream' })).json,
-            json: { data_base64: BYTES.toString('base64') }, raw: BYTES, event: BYTES.toString('base64'), kind: 'binary' },
-        { by: () => json.request('publish', { topic, data_base64: BYTES.toString('base64') }),
-            json: { data_base64: BYTES.toString('base64') }, raw: BYTES, event: BYTES.toString('base64'), kind: 'binary' },
-        { by: async () => JSON.parse((await Curl.run(broker, ['-d', 'by curl', broker.url(topicPath(topic))])).stdout),
-            json: { data: 'by curl' }, raw: 'by curl' },
+        { by: () => publish(broker, topic, [1, 2.5, 'drei']), json: { data: [1, 2.5, 'drei'] }, raw: '[1,2.5,"drei"]' },
+        {
+            by: async () => (await post(broker, topic, 'two\nlines', { 'content-type': 'text/plain' })).json,
+            json: { data: 'two\nlines' },
+            raw: 'two\nlines',
+        },
+        {
+            by: async () => (await post(broker, topic, BYTES, { 'content-type': 'application/octet-stream' })).json,
+            json: { data_base64: BYTES.toString('base64') },
+            raw: BYTES,
+            event: BYTES.toString('base64'),
+            kind: 'binary',
+        },
+        {
+            by: () => json.request('publish', { topic, data_base64: BYTES.toString('base64') }),
+            json: { data_base64: BYTES.toString('base64') },
+            raw: BYTES,
+            event: BYTES.toString('base64'),
+            kind: 'binary',
+        },
+        {
+            by: async () =>
+                JSON.parse((await Curl.run(broker, ['-d', 'by curl', broker.url(topicPath(topic))])).stdout),
+            json: { data: 'by curl' },
+            raw: 'by curl',
+        },
     ];
     let expected = offset;
     for (const way of ways) {
@@ -158,10 +196,15 @@ async function everyWay(broker, topic) {
         const { op, topic: of, offset: at, ...shown } = await json.inbox.take();
         assert.deepEqual({ op, of, at, shown }, { op: 'message', of: topic, at: expected, shown: way.json });
         assert.deepEqual(await raw.inbox.take(), way.raw);
-        assert.deepEqual(await events.inbox.take(),
-            { id: `${epoch}:${expected}`, event: way.kind ?? 'message', data: way.event ?? way.raw });
-        assert.equal(await curl.lines.takeUntil((line) => line.startsWith('id: ') && line.endsWith(`:${expected}`)),
-            `id: ${epoch}:${expected}`);
+        assert.deepEqual(await events.inbox.take(), {
+            id: `${epoch}:${expected}`,
+            event: way.kind ?? 'message',
+            data: way.event ?? way.raw,
+        });
+        assert.equal(
+            await curl.lines.takeUntil((line) => line.startsWith('id: ') && line.endsWith(`:${expected}`)),
+            `id: ${epoch}:${expected}`,
+        );
     }
     await json.close();
     await raw.close();

@@ -43,10 +43,16 @@ for (const shards of SHARD_COUNTS) {
 
             const other = await JsonClient.open(broker);
             assert.equal((await other.ask('subscribe', { topic: 'places/#', from: { epoch, offset: 3 } })).op, 'error');
-            assert.equal(await other.refusal('subscribe', { topic: 'places', from: { epoch, offset: 17 } }), 'position_invalid');
+            assert.equal(
+                await other.refusal('subscribe', { topic: 'places', from: { epoch, offset: 17 } }),
+                'position_invalid',
+            );
             assert.equal(await other.refusal('subscribe', { topic: 'places', from: { epoch } }), 'field_missing');
             assert.equal(await other.refusal('subscribe', { topic: 'places', from: 'yesterday' }), 'field_invalid');
-            assert.equal(await other.refusal('subscribe', { topic: 'places', from: { epoch: 'no', offset: 3 } }), 'field_invalid');
+            assert.equal(
+                await other.refusal('subscribe', { topic: 'places', from: { epoch: 'no', offset: 3 } }),
+                'field_invalid',
+            );
             await other.subscribe('places'); // what was refused has left nothing behind
             await broker.untilStats('three subscriptions', (stats) => stats.subscriptions === 3);
         }));
@@ -63,7 +69,10 @@ async function returnsFrom(broker, topic, epoch, offset, tail, kept) {
     let next = offset + 1;
     if (!reaches) {
         const { op, from, to, reason, topic: of } = await client.inbox.take();
-        assert.deepEqual({ op, from, to, reason, of }, { op: 'gap', from: offset + 1, to: first - 1, reason: 'expired', of: topic });
+        assert.deepEqual(
+            { op, from, to, reason, of },
+            { op: 'gap', from: offset + 1, to: first - 1, reason: 'expired', of: topic },
+        );
         next = first;
     }
     assert.equal(answer.offset, next - 1);
@@ -79,9 +88,11 @@ async function publishUntil(broker, ledger, going) {
     const client = await JsonClient.open(broker);
     while (going()) {
         const bodies = Array.from({ length: 10 }, () => ledger.next('ada', 'x'.repeat(500)));
-        await Promise.all(bodies.map(async (body) => {
-            ledger.acknowledge(body, (await client.publish(ledger.topic, body)).offset);
-        }));
+        await Promise.all(
+            bodies.map(async (body) => {
+                ledger.acknowledge(body, (await client.publish(ledger.topic, body)).offset);
+            }),
+        );
     }
 }
 
@@ -107,7 +118,10 @@ function reading(client, saw) {
         }
     };
     const cut = client.cut.bind(client);
-    client.cut = () => { client.is_cut = true; cut(); };
+    client.cut = () => {
+        client.is_cut = true;
+        cut();
+    };
     return client;
 }
 
@@ -177,7 +191,10 @@ test('a broker that was started again has another epoch, and says so', async () 
         assert.notEqual(answer.epoch, epoch);
         assert.deepEqual({ offset: answer.offset, recovered: answer.recovered }, { offset: 0, recovered: false });
         const gap = await client.inbox.take();
-        assert.deepEqual({ ...gap }, { op: 'gap', topic: 'epochs', from: 0, to: 0, reason: 'epoch', epoch: answer.epoch });
+        assert.deepEqual(
+            { ...gap },
+            { op: 'gap', topic: 'epochs', from: 0, to: 0, reason: 'epoch', epoch: answer.epoch },
+        );
         await publish(broker, 'epochs', 'new');
         assert.equal((await client.inbox.take()).offset, 1);
     });

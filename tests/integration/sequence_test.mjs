@@ -21,7 +21,10 @@ const IN_FLIGHT = 25; // of one publisher
 for (const shards of SHARD_COUNTS) {
     for (const mesh_slots of shards === 1 ? [1024] : [1024, 4]) {
         test(`${shards} shards, mesh rings of ${mesh_slots}: all see one order`, () =>
-            withBroker({ shards, set: { 'broker.mesh_slots': mesh_slots, 'namespace.default.backlog_bytes': '64M' } }, everybodyAtOnce));
+            withBroker(
+                { shards, set: { 'broker.mesh_slots': mesh_slots, 'namespace.default.backlog_bytes': '64M' } },
+                everybodyAtOnce,
+            ));
     }
 }
 
@@ -29,11 +32,13 @@ async function everybodyAtOnce(broker) {
     const ledgers = new Map(TOPICS.map((topic) => [topic, new Ledger(topic)]));
     const readers = [];
     for (let n = 0; n < 4; n++) {
-        readers.push(...await jsonReaders(broker, ledgers), ...await rawReaders(broker, ledgers));
-        readers.push(...await filterReader(broker, ledgers), ...await eventReaders(broker, ledgers));
+        readers.push(...(await jsonReaders(broker, ledgers)), ...(await rawReaders(broker, ledgers)));
+        readers.push(...(await filterReader(broker, ledgers)), ...(await eventReaders(broker, ledgers)));
     }
-    const publishers = [1, 2, 3].flatMap((n) =>
-        [jsonPublisher(broker, ledgers, `json-${n}`), httpPublisher(broker, ledgers, `http-${n}`)]);
+    const publishers = [1, 2, 3].flatMap((n) => [
+        jsonPublisher(broker, ledgers, `json-${n}`),
+        httpPublisher(broker, ledgers, `http-${n}`),
+    ]);
     await Promise.all(publishers);
 
     const published = publishers.length * MESSAGES;
@@ -63,21 +68,25 @@ async function filterReader(broker, ledgers) {
 }
 
 async function rawReaders(broker, ledgers) {
-    return Promise.all([...ledgers].map(async ([topic, ledger]) => {
-        const client = await RawClient.open(broker, topic);
-        const reader = ledger.reader(client.position.offset);
-        client.onDelivery = (payload) => reader.sawNext(JSON.parse(payload));
-        return reader;
-    }));
+    return Promise.all(
+        [...ledgers].map(async ([topic, ledger]) => {
+            const client = await RawClient.open(broker, topic);
+            const reader = ledger.reader(client.position.offset);
+            client.onDelivery = (payload) => reader.sawNext(JSON.parse(payload));
+            return reader;
+        }),
+    );
 }
 
 async function eventReaders(broker, ledgers) {
-    return Promise.all([...ledgers].map(async ([topic, ledger]) => {
-        const stream = await EventStream.open(broker, topic);
-        const reader = ledger.reader(positionOf(stream.opened.id).offset);
-        stream.onDelivery = ({ id, data }) => reader.saw(positionOf(id).offset, JSON.parse(data));
-        return reader;
-    }));
+    return Promise.all(
+        [...ledgers].map(async ([topic, ledger]) => {
+            const stream = await EventStream.open(broker, topic);
+            const reader = ledger.reader(positionOf(stream.opened.id).offset);
+            stream.onDelivery = ({ id, data }) => reader.saw(positionOf(id).offset, JSON.parse(data));
+            return reader;
+        }),
+    );
 }
 
 /* Publishes to all topics in turn, never more than IN_FLIGHT unanswered. */
@@ -99,12 +108,14 @@ async function jsonPublisher(broker, ledgers, name) {
 
 /* One request at a time, each on a connection of its own: it lands on any shard. */
 async function httpPublisher(broker, ledgers, name) {
-    await Promise.all([...ledgers].map(async ([topic, ledger]) => {
-        for (let n = 0; n < MESSAGES; n++) {
-            const body = ledger.next(name);
-            const answer = await post(broker, topic, JSON.stringify(body), { 'content-type': 'application/json' });
-            assert.equal(answer.status, 200, answer.text);
-            ledger.acknowledge(body, answer.json.offset);
-        }
-    }));
+    await Promise.all(
+        [...ledgers].map(async ([topic, ledger]) => {
+            for (let n = 0; n < MESSAGES; n++) {
+                const body = ledger.next(name);
+                const answer = await post(broker, topic, JSON.stringify(body), { 'content-type': 'application/json' });
+                assert.equal(answer.status, 200, answer.text);
+                ledger.acknowledge(body, answer.json.offset);
+            }
+        }),
+    );
 }

@@ -34,9 +34,11 @@ async function publishBytes(broker, ledger, bytes, meanwhile = () => {}) {
     const filler = 'x'.repeat(PAYLOAD_BYTES);
     for (let sent = 0; sent < bytes; sent += 64 * PAYLOAD_BYTES) {
         const bodies = Array.from({ length: 64 }, () => ledger.next('ada', filler));
-        await Promise.all(bodies.map(async (body) => {
-            ledger.acknowledge(body, (await client.publish(ledger.topic, body)).offset);
-        }));
+        await Promise.all(
+            bodies.map(async (body) => {
+                ledger.acknowledge(body, (await client.publish(ledger.topic, body)).offset);
+            }),
+        );
         if (sent % (2 * MIB) === 0) await meanwhile();
     }
     await client.close();
@@ -53,7 +55,11 @@ async function healthy(broker, ledger) {
     return reader;
 }
 
-for (const [slow, dialect] of [['disconnect', 'raw'], ['skip', 'json'], ['conflate', 'raw']]) {
+for (const [slow, dialect] of [
+    ['disconnect', 'raw'],
+    ['skip', 'json'],
+    ['conflate', 'raw'],
+]) {
     test(`${STALLED} stalled readers under ${slow} slow nobody, and take no memory beyond the backlog`, () =>
         withBroker({ shards: 2, set: settings(slow) }, async (broker) => {
             const ledger = new Ledger('stall');
@@ -73,11 +79,14 @@ for (const [slow, dialect] of [['disconnect', 'raw'], ['skip', 'json'], ['confla
             const growth = broker.resident() - resident_before;
             if (!SANITIZED) assert.ok(growth < 32 * MIB, `the broker grew by ${growth} bytes`);
             const stats = await broker.stats();
-            if (slow === 'disconnect') assert.ok(stats.slow_disconnects === STALLED, `${stats.slow_disconnects} closed`);
+            if (slow === 'disconnect')
+                assert.ok(stats.slow_disconnects === STALLED, `${stats.slow_disconnects} closed`);
             else assert.ok(stats.messages_skipped >= STALLED, `${stats.messages_skipped} skipped`);
             stalled.cut();
-            await broker.untilStats('the stalled ones to be gone',
-                (now) => now.connections === readers.length && now.cursors === 0);
+            await broker.untilStats(
+                'the stalled ones to be gone',
+                (now) => now.connections === readers.length && now.cursors === 0,
+            );
         }));
 }
 
@@ -133,7 +142,7 @@ test('conflate: who wakes up gets the latest, and JSON is told of what lies betw
         const json = await JsonClient.open(broker);
         const reader = ledger.reader((await json.subscribe('conflate')).offset);
         json.onDelivery = ({ op, offset, data, from, to }) =>
-            (op === 'message' ? reader.saw(offset, data) : reader.toldGap(from, to));
+            op === 'message' ? reader.saw(offset, data) : reader.toldGap(from, to);
         const raw = await RawClient.open(broker, 'conflate');
         const sequences = [];
         raw.onDelivery = (payload) => sequences.push(JSON.parse(payload).sequence);
@@ -147,7 +156,10 @@ test('conflate: who wakes up gets the latest, and JSON is told of what lies betw
         reader.finish();
         assert.ok(reader.gaps.length >= 1);
         assert.ok(sequences.length < tail, 'raw, too, has skipped');
-        assert.deepEqual(sequences, [...sequences].sort((a, b) => a - b));
+        assert.deepEqual(
+            sequences,
+            [...sequences].sort((a, b) => a - b),
+        );
     }));
 
 test('disconnect: closed with 4001, and the resume tells the rest', () =>
@@ -172,30 +184,37 @@ test('disconnect: closed with 4001, and the resume tells the rest', () =>
     }));
 
 test('a history that reaches back saves the slow one from the policy', () =>
-    withBroker({
-        shards: 2,
-        set: settings('disconnect', { 'namespace.default.history_messages': 100_000, 'namespace.default.history_bytes': '64M' }),
-    }, async (broker) => {
-        const ledger = new Ledger('saved');
-        const slow = await JsonClient.open(broker);
-        const reader = ledger.reader((await slow.subscribe('saved')).offset);
-        slow.onDelivery = ({ offset, data }) => reader.saw(offset, data);
-        slow.pause();
-        await publishBytes(broker, ledger, BEYOND_BUFFERS_BYTES);
-        assert.equal((await broker.stats()).cursors, 1);
-        slow.resume();
-        await until('everything to be seen', () => reader.offset === Math.max(...ledger.acknowledged.values()));
-        reader.finish();
-        assert.equal((await broker.stats()).slow_disconnects, 0);
-        await broker.untilStats('no cursor to be left', (stats) => stats.cursors === 0);
-    }));
+    withBroker(
+        {
+            shards: 2,
+            set: settings('disconnect', {
+                'namespace.default.history_messages': 100_000,
+                'namespace.default.history_bytes': '64M',
+            }),
+        },
+        async (broker) => {
+            const ledger = new Ledger('saved');
+            const slow = await JsonClient.open(broker);
+            const reader = ledger.reader((await slow.subscribe('saved')).offset);
+            slow.onDelivery = ({ offset, data }) => reader.saw(offset, data);
+            slow.pause();
+            await publishBytes(broker, ledger, BEYOND_BUFFERS_BYTES);
+            assert.equal((await broker.stats()).cursors, 1);
+            slow.resume();
+            await until('everything to be seen', () => reader.offset === Math.max(...ledger.acknowledged.values()));
+            reader.finish();
+            assert.equal((await broker.stats()).slow_disconnects, 0);
+            await broker.untilStats('no cursor to be left', (stats) => stats.cursors === 0);
+        },
+    ));
 
 test('one slow connection, many topics: each goes on from its own place', () =>
     withBroker({ shards: 5, set: settings('skip', { 'namespace.default.backlog_bytes': '64M' }) }, async (broker) => {
         const ledgers = Array.from({ length: 6 }, (_, n) => new Ledger(`many/${n}`));
         const slow = await JsonClient.open(broker);
         const readers = new Map();
-        for (const ledger of ledgers) readers.set(ledger.topic, ledger.reader((await slow.subscribe(ledger.topic)).offset));
+        for (const ledger of ledgers)
+            readers.set(ledger.topic, ledger.reader((await slow.subscribe(ledger.topic)).offset));
         slow.onDelivery = ({ topic, offset, data }) => readers.get(topic).saw(offset, data);
         slow.pause();
         await Promise.all(ledgers.map((ledger) => publishBytes(broker, ledger, 4 * MIB)));

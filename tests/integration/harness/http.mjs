@@ -107,13 +107,20 @@ export class EventStream {
         broker.clients.add(this);
         const url = broker.url(topicPath(topic) + query(parameters));
         this.responded = new Promise((resolve, reject) => {
-            this.request = http.get(url, { agent: false, headers: { accept: 'text/event-stream', ...headers } }, resolve);
+            this.request = http.get(
+                url,
+                { agent: false, headers: { accept: 'text/event-stream', ...headers } },
+                resolve,
+            );
             this.request.on('error', (error) => {
                 this.inbox.end(error.message);
                 reject(error);
             });
         });
-        this.responded.then((response) => this.read(response), () => {});
+        this.responded.then(
+            (response) => this.read(response),
+            () => {},
+        );
     }
 
     read(response) {
@@ -157,7 +164,9 @@ export class Curl {
             rest = lines.pop();
             lines.forEach((line) => this.lines.push(line));
         });
-        this.child.stderr.on('data', (bytes) => { out.stderr += bytes; });
+        this.child.stderr.on('data', (bytes) => {
+            out.stderr += bytes;
+        });
         this.done = new Promise((resolve, reject) => {
             this.child.on('error', reject);
             this.child.on('close', (status) => {

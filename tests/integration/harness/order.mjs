@@ -39,8 +39,10 @@ export class Ledger {
     /* This message is at this offset: for everybody, always. */
     stands(name, offset) {
         const before = this.at.get(offset);
-        assert.ok(before === undefined || before === name,
-            `${this.topic}: at offset ${offset} one sees ${before}, another ${name}`);
+        assert.ok(
+            before === undefined || before === name,
+            `${this.topic}: at offset ${offset} one sees ${before}, another ${name}`,
+        );
         this.at.set(offset, name);
     }
 

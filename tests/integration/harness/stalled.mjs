@@ -21,7 +21,9 @@ export class StalledReaders {
         this.child = spawn('python3', [PROGRAM, ...args.map(String)], { stdio: ['pipe', 'pipe', 'pipe'] });
         broker.clients.add(this);
         let words = '';
-        this.child.stderr.on('data', (text) => { words += text; });
+        this.child.stderr.on('data', (text) => {
+            words += text;
+        });
         this.child.stdin.on('error', () => {});
         this.ready = new Promise((resolve, reject) => {
             this.child.on('error', reject);

@@ -3,7 +3,8 @@
  */
 import { createHmac, createSign, generateKeyPairSync, randomBytes } from 'node:crypto';
 
-const base64url = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+const base64url = (value) =>
+    Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 
 export const secondsFromNow = (seconds) => Math.floor(Date.now() / 1000) + seconds;
 

@@ -15,7 +15,7 @@ export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /* Lets everything that has arrived already be worked. */
 export const breathe = () => new Promise((resolve) => setImmediate(resolve));
 
-/* The first truthy value that `condition` gives (or promises). It may throw: then the last error tells what was wrong. */
+/* The first truthy value that `condition` gives (or promises). It may throw: then the last error says why. */
 export async function until(what, condition, patience_ms = PATIENCE_MS) {
     const deadline = Date.now() + patience_ms;
     let error;
@@ -73,7 +73,9 @@ export class Mailbox {
         const deadline = Date.now() + patience_ms;
         while (this.items.length === 0) {
             if (this.ended) throw new Error(`${this.what}: none left, it ended: ${this.ended}`);
-            const more = new Promise((resolve) => { this.waiting = resolve; });
+            const more = new Promise((resolve) => {
+                this.waiting = resolve;
+            });
             await within(this.what, more, Math.max(1, deadline - Date.now()));
         }
         return this.items.shift();

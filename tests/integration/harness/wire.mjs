@@ -19,11 +19,24 @@ export const OPCODE = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, 
  * One frame. fin, rsv (0 to 7: RSV1 is 4), opcode, payload; mask: false sends it bare; key: 4 bytes;
  * length: what the header claims if not the payload's size; form: 7, 16 or 64 bits for it if not the shortest.
  */
-export function frame({ fin = true, rsv = 0, opcode = OPCODE.TEXT, payload = '', mask = true, key, length, form } = {}) {
+export function frame({
+    fin = true,
+    rsv = 0,
+    opcode = OPCODE.TEXT,
+    payload = '',
+    mask = true,
+    key,
+    length,
+    form,
+} = {}) {
     const body = Buffer.from(payload);
     const claimed = BigInt(length ?? body.length);
     form ??= claimed < 126n ? 7 : claimed < 65536n ? 16 : 64;
-    const lengths = { 7: [Number(claimed & 127n)], 16: [126, ...bigEndian(claimed, 2)], 64: [127, ...bigEndian(claimed, 8)] };
+    const lengths = {
+        7: [Number(claimed & 127n)],
+        16: [126, ...bigEndian(claimed, 2)],
+        64: [127, ...bigEndian(claimed, 8)],
+    };
     const [first, ...more] = lengths[form];
     const head = Buffer.from([(fin ? 0x80 : 0) | (rsv << 4) | opcode, (mask ? 0x80 : 0) | first, ...more]);
     if (!mask) return Buffer.concat([head, body]);
@@ -42,7 +55,10 @@ export function masked(bytes, key) {
 }
 
 export const closeFrame = (code, reason = '') =>
-    frame({ opcode: OPCODE.CLOSE, payload: Buffer.concat([Buffer.from(bigEndian(BigInt(code), 2)), Buffer.from(reason)]) });
+    frame({
+        opcode: OPCODE.CLOSE,
+        payload: Buffer.concat([Buffer.from(bigEndian(BigInt(code), 2)), Buffer.from(reason)]),
+    });
 
 /* A message as permessage-deflate sends it (RFC 7692 7.2.1): raw deflate, synced, without 00 00 FF FF. */
 export function deflated(payload, options = {}) {
@@ -52,8 +68,9 @@ export function deflated(payload, options = {}) {
 
 /* And back (7.2.2). */
 export function inflated(payload) {
-    return zlib.inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]),
-        { finishFlush: zlib.constants.Z_SYNC_FLUSH });
+    return zlib.inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), {
+        finishFlush: zlib.constants.Z_SYNC_FLUSH,
+    });
 }
 
 export const acceptOf = (key) =>
@@ -76,7 +93,8 @@ export function upgradeHeaders(broker, changes = {}) {
 
 export function head(request_line, headers) {
     const lines = Object.entries(headers).flatMap(([name, values]) =>
-        [values].flat().map((value) => `${name}: ${value}\r\n`));
+        [values].flat().map((value) => `${name}: ${value}\r\n`),
+    );
     return `${request_line}\r\n${lines.join('')}\r\n`;
 }
 
@@ -144,9 +162,13 @@ export class Wire {
             const found = find(this.bytes);
             if (found !== null) return found;
             if (this.end_reason) {
-                throw new Error(`${what}: the connection ended (${this.end_reason}) with ${this.bytes.length} bytes left`);
+                throw new Error(
+                    `${what}: the connection ended (${this.end_reason}) with ${this.bytes.length} bytes left`,
+                );
             }
-            const more = new Promise((resolve) => { this.waiting = resolve; });
+            const more = new Promise((resolve) => {
+                this.waiting = resolve;
+            });
             await within(what, more, Math.max(1, deadline - Date.now()));
         }
     }
@@ -203,21 +225,25 @@ export class Wire {
 
     /* {fin, rsv, opcode, masked, payload, header_size}. */
     async readFrame(patience_ms = PATIENCE_MS) {
-        return this.read('a frame', (bytes) => {
-            const header_size = headerSize(bytes);
-            if (header_size === null) return null;
-            const size = payloadSize(bytes);
-            if (bytes.length < header_size + size) return null;
-            const whole = this.take(header_size + size);
-            return {
-                fin: Boolean(whole[0] & 0x80),
-                rsv: (whole[0] >> 4) & 7,
-                opcode: whole[0] & 15,
-                masked: Boolean(whole[1] & 0x80),
-                payload: Buffer.from(whole.subarray(header_size)),
-                header_size,
-            };
-        }, patience_ms);
+        return this.read(
+            'a frame',
+            (bytes) => {
+                const header_size = headerSize(bytes);
+                if (header_size === null) return null;
+                const size = payloadSize(bytes);
+                if (bytes.length < header_size + size) return null;
+                const whole = this.take(header_size + size);
+                return {
+                    fin: Boolean(whole[0] & 0x80),
+                    rsv: (whole[0] >> 4) & 7,
+                    opcode: whole[0] & 15,
+                    masked: Boolean(whole[1] & 0x80),
+                    payload: Buffer.from(whole.subarray(header_size)),
+                    header_size,
+                };
+            },
+            patience_ms,
+        );
     }
 
     /* The payload of the next frame, which is a text. */
@@ -244,7 +270,9 @@ export class Wire {
     async ended(patience_ms = PATIENCE_MS) {
         const deadline = Date.now() + patience_ms;
         while (!this.end_reason) {
-            const more = new Promise((resolve) => { this.waiting = resolve; });
+            const more = new Promise((resolve) => {
+                this.waiting = resolve;
+            });
             await within('the connection to end', more, Math.max(1, deadline - Date.now()));
         }
         return this.end_reason;

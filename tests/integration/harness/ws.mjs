@@ -44,7 +44,9 @@ class Client {
             this.socket.on('close', (code) => reject(new Error(`closed with ${code} before it was open`)));
         });
         this.opened.catch(() => {});
-        this.socket.on('upgrade', (response) => { this.upgrade_headers = response.headers; });
+        this.socket.on('upgrade', (response) => {
+            this.upgrade_headers = response.headers;
+        });
         this.closed = new Promise((resolve) => {
             this.socket.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
         });
