@@ -98,16 +98,20 @@ static bool send_histories(struct feeds *feeds, uint32_t number, struct feed *fe
     return true;
 }
 
-/* A filter's ask goes to all shards, and the next one only when all have answered. */
+/*
+ * A filter's ask goes to all shards, and the next one only when all have answered. Lanes become more, or none: whoever
+ * subscribes while the ask is under way relies on those that are there.
+ */
 static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
 {
     if (!feed->asking) {
-        if (feed->lanes_wanted == feed->lanes) {
+        uint8_t lanes = feed->lanes_wanted ? feed->lanes_wanted | feed->lanes : 0;
+        if (lanes == feed->lanes) {
             return true;
         }
         feed->asking = true;
         feed->asked_shards = 0;
-        feed->lanes_asked = feed->lanes_wanted;
+        feed->lanes_asked = lanes;
         feed->answers_awaited = feeds->shard_count;
         feed->state = feed->lanes_asked == 0 ? FEED_LEAVING : feed->state == FEED_NEW ? FEED_JOINING : feed->state;
     }
