@@ -19,17 +19,10 @@ static void subscription_free(struct feeds *feeds, uint32_t number)
     STATS_SET(feeds->stats, subscriptions, feeds->subscriptions.used);
 }
 
-/* The feed for a client. 0: none, and those that clients may name have used up their share of the table. */
-static uint32_t feed_for_client(struct feeds *feeds, struct span text, bool wild)
-{
-    uint32_t share = feeds->feeds.records_max / (feeds->shard_count + 1);
-    return feeds->feeds.used < share ? feeds_feed(feeds, text, wild, NULL) : feeds_find(feeds, text, wild);
-}
-
 uint32_t feeds_subscribe(struct feeds *feeds, uint32_t conn, enum lane lane, struct span text, bool wild,
                          const struct from *from)
 {
-    uint32_t feed_number = feed_for_client(feeds, text, wild);
+    uint32_t feed_number = feeds_feed(feeds, text, wild, NULL);
     uint32_t wish = feed_number ? slab_take(&feeds->wishes) : 0;
     uint32_t number = wish ? slab_take(&feeds->subscriptions) : 0;
     if (!number) {
