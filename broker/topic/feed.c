@@ -184,9 +184,11 @@ void feeds_answer(struct feeds *feeds, const struct feed_answer *answer)
 
 /* --- life --- */
 
+/* A topic that no owner knows us for is not needed for a filter: it would be announced (TELL_FOLLOW). */
 static bool feed_is_used(const struct feed *feed)
 {
-    return feed->subscribers.size > 0 || feed->waiting || feed->matches.size > 0;
+    bool by_filter = feed->matches.size > 0 && feed->state != FEED_NEW;
+    return feed->subscribers.size > 0 || feed->waiting || by_filter;
 }
 
 void feed_check_used(struct feeds *feeds, uint32_t number)

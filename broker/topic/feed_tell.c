@@ -125,9 +125,9 @@ static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
     return true;
 }
 
-static bool feed_is_unused(const struct feed *feed)
+static bool feed_has_nobody(const struct feed *feed)
 {
-    return feed->subscribers.size == 0 && !feed->waiting && feed->matches.size == 0 && feed->histories_awaited == 0;
+    return feed->subscribers.size == 0 && !feed->waiting && feed->histories_awaited == 0;
 }
 
 static bool lanes_are_missing(const struct feed *feed)
@@ -152,16 +152,16 @@ static bool topic_send(struct feeds *feeds, uint32_t number, struct feed *feed)
     }
     bool done = send_histories(feeds, number, feed);
     feed_match(feeds, number);
-    if (feed->state == FEED_JOINED && !feed->asking && feed_is_unused(feed)) {
+    if (feed->state == FEED_JOINED && !feed->asking && feed->matches.size == 0 && feed_has_nobody(feed)) {
         done &= !feed->dirty && send_leave(feeds, number, feed); /* with nothing left of what it was told */
     }
     return done;
 }
 
-/* No owner knows of it, and nobody here needs it. */
+/* No owner knows of it, and nobody here needs it. Filters that match don't count: see feed_check_used(). */
 static bool feed_is_over(const struct feed *feed)
 {
-    return feed->state == FEED_NEW && !feed->asking && feed_is_unused(feed);
+    return feed->state == FEED_NEW && !feed->asking && feed_has_nobody(feed);
 }
 
 void feeds_send(struct feeds *feeds)
@@ -388,8 +388,8 @@ static void copy_to_filters(struct feeds *feeds, uint32_t number, struct chunk *
     for (uint64_t offset = from; offset <= to && feed->matches.size; offset++) {
         chunk = chunk_with(chunk, offset);
         for (uint32_t i = 0; i < feed->matches.size; i++) {
-            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base),
-                          feed->link.hash, time_us);
+            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base), feed->link.hash,
+                          time_us);
         }
     }
 }
