@@ -98,22 +98,28 @@ static bool segment_has_room(const struct slab_segment *segment)
     return segment->records && (segment->free || segment->fresh < SLAB_SEGMENT_RECORDS);
 }
 
+/* The lowest segment that has no memory; it may be one past the last. */
+static uint32_t segment_hole(const struct slab *slab)
+{
+    uint32_t index = 0;
+    while (index < slab->segment_count && slab->segments[index].records) {
+        index++;
+    }
+    return index;
+}
+
 /* The lowest segment with room, mapped. UINT32_MAX: no memory. */
 static uint32_t segment_choose(struct slab *slab)
 {
-    uint32_t hole = UINT32_MAX;
-    for (uint32_t i = slab->roomy; i < slab->segment_count; i++) {
-        if (segment_has_room(&slab->segments[i])) {
-            slab->roomy = i;
-            return i;
-        }
-        if (!slab->segments[i].records && hole == UINT32_MAX) {
-            hole = i;
-        }
+    uint32_t index = slab->roomy;
+    while (index < slab->segment_count && !segment_has_room(&slab->segments[index])) {
+        index++;
     }
-    uint32_t index = hole != UINT32_MAX ? hole : slab->segment_count;
-    if (!segment_map(slab, index)) {
-        return UINT32_MAX;
+    if (index >= slab->segment_count) {
+        index = segment_hole(slab); /* looked for only when a segment is to be mapped */
+        if (!segment_map(slab, index)) {
+            return UINT32_MAX;
+        }
     }
     slab->roomy = index;
     return index;
