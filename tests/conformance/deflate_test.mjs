@@ -1,7 +1,7 @@
 /*
  * deflate_test: RFC 7692, permessage-deflate: what is agreed on for every offer, and messages deflated in every way
- * that a client may choose. Whatever was agreed on, each of the server's messages can be inflated alone, because one copy
- * serves all subscribers: all tests inflate what they get with a fresh window.
+ * that a client may choose. Whatever was agreed on, each of the server's messages can be inflated alone, because one
+ * copy serves all subscribers: all tests inflate what they get with a fresh window.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';

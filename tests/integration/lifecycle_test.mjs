@@ -104,7 +104,8 @@ test('SIGHUP: the configuration is read again, and a broken one changes nothing'
             await publish(broker, 'kept', 'more');
             return (await kept()) === 4;
         });
-        assert.match(JSON.stringify(broker.line('reloaded')), /mesh_slots/, "what can't change is named");
+        const reloaded = await until('the reload to be logged', () => broker.line('reloaded'));
+        assert.match(JSON.stringify(reloaded), /mesh_slots/, "what can't change is named");
     });
 });
 
