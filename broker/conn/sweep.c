@@ -32,7 +32,8 @@ static void sweep_silence(struct conns *conns, uint32_t slot)
     if ((conn->flags & CONN_BUSY) && silent >= BUSY_FOR_S) {
         receive_becomes_idle(conns, slot);
     }
-    if (conn->state == CONN_OPEN && silent >= conns->config->heartbeat.timeout_s) {
+    bool asked = conn->flags & (CONN_PINGED | CONN_BLOCKED); /* who was not asked yet gets his chance to answer */
+    if (conn->state == CONN_OPEN && asked && silent >= conns->config->heartbeat.timeout_s) {
         STATS_ADD(conns->stats, heartbeat_timeouts, 1);
         conn_close(conns, slot, CLOSE_HEARTBEAT_TIMEOUT);
     } else if (silent >= conns->config->heartbeat.interval_s && !(conn->flags & CONN_PINGED)) {
