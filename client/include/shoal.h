@@ -102,6 +102,8 @@ enum shoal_retry {
     X(BUSY, LATER, "busy", "The broker is short of room now: try again after a while.")                                \
     X(DRAINING, LATER, "draining", "The broker is shutting down: the client connects again by itself.")                \
     X(UNSUPPORTED, NEVER, "unsupported", "The broker does not offer this: check its version.")                         \
+    X(OVERLAP, NEVER, "overlap",                                                                                       \
+      "Another subscription of this client may match the same topics: use a client of its own for it.")                \
     X(BROKER, NEVER, "broker", "The broker refused with a code that this library does not know: use a newer library.")
 
 enum shoal_error {
@@ -152,7 +154,7 @@ enum shoal_gap_reason {
     SHOAL_GAP_SLOW,    /* this client read too slowly for the topic's backlog */
     SHOAL_GAP_EXPIRED, /* the history no longer reaches back to where the client was */
     SHOAL_GAP_EPOCH,   /* the topic lost its history: how much was missed nobody knows */
-    SHOAL_GAP_FILTER,  /* a filter was away: what matched meanwhile, if anything, was missed (from and to are 0) */
+    SHOAL_GAP_FILTER,  /* a filter could not resume: what matched meanwhile, if anything, was missed (from, to: 0) */
 };
 
 /* Messages that should have been delivered, and will not be. */
@@ -176,7 +178,8 @@ enum shoal_state {
     SHOAL_CONNECTING,   /* for the first time or again */
     SHOAL_CONNECTED,    /* subscriptions have been asked for again, and what was not acknowledged is under way */
     SHOAL_DISCONNECTED, /* tries again after retry_ms */
-    SHOAL_FAILED,       /* gave up, as trying again would not help: shoal_set_token() or shoal_close() */
+    SHOAL_FAILED,       /* gave up, as trying again would not help. Publishes fail, subscriptions wait for
+                           shoal_set_token(), which connects again; else there is only shoal_close() */
 };
 
 struct shoal_state_change {
@@ -361,11 +364,12 @@ struct shoal_subscriber {
 };
 
 /*
- * Follows a topic or a filter. `from` NULL: new. Gives *subscription (may be NULL if nobody needs it), which is valid
- * until shoal_unsubscribe(), a refusal, or shoal_close(). Goes out at once, or as soon as there is a connection, and
- * again after each cut: a topic from the last message delivered, a filter from new, with a gap told.
- * SHOAL_ERROR_TOPIC_INVALID, _FILTER_INVALID, _ALREADY_SUBSCRIBED, _ARGUMENT (a filter from a position), _MEMORY,
- * _CLOSED, or the error of a client that has FAILED.
+ * Follows a topic or a filter. No two subscriptions of one client may match the same topic: a message would come twice,
+ * and nobody could say for which of them. `from` NULL: new. Gives *subscription (may be NULL if nobody needs it), which
+ * is valid until shoal_unsubscribe(), a refusal, or shoal_close(). Goes out at once, or as soon as there is a
+ * connection, and again after each cut: from the last message delivered of each topic. SHOAL_ERROR_TOPIC_INVALID,
+ * _FILTER_INVALID, _ALREADY_SUBSCRIBED, _ARGUMENT (a filter from a position), _MEMORY, _CLOSED, or the error of a
+ * client that has FAILED.
  */
 SHOAL_API enum shoal_error shoal_subscribe(struct shoal_client *client, const char *filter,
                                            const struct shoal_from *from, const struct shoal_subscriber *subscriber,
