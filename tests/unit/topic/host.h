@@ -51,6 +51,7 @@ struct host {
     uint32_t count;
     int64_t now_ms;
     uint64_t chunks_before;
+    uint64_t names_before;
     struct host_peer *peers[HOST_PEERS_MAX];
 };
 
@@ -81,6 +82,7 @@ static inline struct host *host_create(uint32_t count, uint32_t slots, const cha
     host->count = count;
     host->now_ms = 1000000;
     host->chunks_before = chunk_count_in_use();
+    host->names_before = name_count_in_use();
     assert_true(mesh_init(&host->mesh, count, slots));
     for (uint32_t i = 0; i < count; i++) {
         struct host_peer *peer = host->peers[i] = calloc(1, sizeof *peer);
@@ -278,6 +280,7 @@ static inline void host_destroy(struct host *host)
         free(peer);
     }
     assert_int_equal(chunk_count_in_use(), host->chunks_before);
+    assert_int_equal(name_count_in_use(), host->names_before);
     mesh_destroy(&host->mesh);
     config_free(host->config);
     free(host);
