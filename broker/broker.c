@@ -15,9 +15,15 @@
 #include "broker/shard.h"
 #include "io/listen.h"
 
-/* Buffers that the kernel receives into, a shard: half a MB, all of which is touched in the end. */
-#define RECEIVE_BUFFERS     64
-#define RECEIVE_BUFFER_SIZE 8192
+/*
+ * Buffers that the kernel receives into, of all shards together: 8 MB, all of which is touched in the end. Hence the
+ * more shards, the fewer has each: with a shard for each ring of 20,000 connections they would outweigh the
+ * subscribers.
+ */
+#define RECEIVE_BUFFERS       1024u
+#define RECEIVE_BUFFERS_MOST  64u /* of a shard */
+#define RECEIVE_BUFFERS_LEAST 16u
+#define RECEIVE_BUFFER_SIZE   8192
 /* Sends queued between two flushes. */
 #define SEND_BATCH 512
 /* Sockets of a ring at most (IORING_MAX_FIXED_FILES); the room takes what the descriptor limit allows. */
@@ -53,11 +59,21 @@ struct broker {
 
 /* --- the shards' threads --- */
 
+/* A power of two. */
+static uint32_t receive_buffers(uint32_t shard_count)
+{
+    uint32_t buffers = RECEIVE_BUFFERS_MOST;
+    while (buffers > RECEIVE_BUFFERS_LEAST && buffers * shard_count > RECEIVE_BUFFERS) {
+        buffers /= 2;
+    }
+    return buffers;
+}
+
 static struct io *make_io(const struct starter *starter, const char **problem)
 {
     const struct io_options options = {
         .slots_max = SLOTS_MAX,
-        .receive_buffers = RECEIVE_BUFFERS,
+        .receive_buffers = receive_buffers(starter->setup.shard_count),
         .receive_buffer_size = RECEIVE_BUFFER_SIZE,
         .batch = SEND_BATCH,
         .peer_addresses = config_connections_per_address(starter->setup.config) > 0,

@@ -15,6 +15,14 @@
 #include "broker/broker.h"
 #include "broker/options.h"
 
+/*
+ * How jemalloc is to work, which finds this by its name: what a wave of connections has used goes back to the host
+ * within seconds, also when nothing happens any more, and not just as a side effect of allocating.
+ */
+extern const char *malloc_conf;
+__attribute__((visibility("default"))) const char *malloc_conf =
+    "background_thread:true,dirty_decay_ms:3000,muzzy_decay_ms:0";
+
 static void print_version(void)
 {
     printf("shoald %s (commit %s, %s build, %s)\n", SHOAL_VERSION, SHOAL_COMMIT, SHOAL_BUILD_TYPE, SHOAL_COMPILER);

@@ -18,8 +18,10 @@
 #include "conn/sweep.h"
 #include "topic/replay.h"
 
-/* Events of one turn, so that a flood of input does not keep others from being sent to. */
-#define TURN_EVENTS_MAX 4096
+/* Events of one turn, so that a flood of input does not keep others from being sent to; nor may they take longer. */
+#define TURN_EVENTS_MAX  4096
+#define TURN_EVENTS_US   4000
+#define TURN_EVENTS_LOOK 64 /* how often the time is looked at */
 
 /* Without anything to do, how long a turn waits: the sweep's step. */
 #define WAIT_IDLE_US 100000
@@ -212,6 +214,10 @@ static void reap(struct shard *shard)
     struct io_event event;
     for (int i = 0; i < TURN_EVENTS_MAX && io_next(shard->io, &event); i++) {
         work_event(&shard->conns, &event);
+        if (i % TURN_EVENTS_LOOK == TURN_EVENTS_LOOK - 1 &&
+            shard->clock->monotonic_us(shard->clock) - shard->now_us > TURN_EVENTS_US) {
+            return;
+        }
     }
 }
 
