@@ -220,6 +220,11 @@ static uint32_t line_leave(struct sim_room *room)
     return number;
 }
 
+void sim_room_calm(struct sim_room *room)
+{
+    room->receives_a_wait = room->receives_a_wait < 64 ? 64 : room->receives_a_wait;
+}
+
 /* --- accepting ---------------------------------------------------------------------------------------------- */
 
 bool sim_room_knock(struct sim_room *room, uint32_t number)

@@ -42,6 +42,7 @@ struct sim_options {
     int64_t start_us;      /* the clock's first reading */
     bool wait_advances;
     bool tells_readable; /* keeps the list behind sim_next_readable() */
+    int64_t gives_up_us; /* TCP finds out so long after it that a client has vanished; 0: never */
 
     /* How often, in 1/1000: */
     uint16_t short_sends;    /* a send takes only part (or nothing) though there is room */
@@ -53,6 +54,9 @@ struct sim_options {
 
 /* Gives the network to the caller. Aborts without memory: this is a test. */
 struct sim_network *sim_create(const struct sim_options *options);
+
+/* From now on nothing goes wrong any more: the rates above are 0, and rooms have buffers enough. */
+void sim_calm(struct sim_network *network);
 
 /* After its rooms were destroyed. Takes the network and whatever clients are left. */
 void sim_destroy(struct sim_network *network);
@@ -97,6 +101,9 @@ ssize_t sim_client_read(struct sim_network *network, uint32_t client, void *byte
 
 /* Writes no more, still reads. */
 void sim_client_finish(struct sim_network *network, uint32_t client);
+
+/* False: the connection waits in the room's backlog, unheard. */
+bool sim_client_accepted(const struct sim_network *network, uint32_t client);
 
 /* How a client goes. Its number is void afterwards. */
 enum sim_leaving {

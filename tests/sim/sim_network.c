@@ -38,6 +38,16 @@ struct sim_network *sim_create(const struct sim_options *options)
     return network;
 }
 
+void sim_calm(struct sim_network *network)
+{
+    struct sim_options *options = &network->options;
+    options->short_sends = options->short_receives = options->late_receives = 0;
+    options->resets = options->failed_accepts = 0;
+    for (uint32_t i = 0; i < network->room_count; i++)
+        if (network->rooms[i] != NULL)
+            sim_room_calm(network->rooms[i]);
+}
+
 static void pipe_clear(struct pipe *pipe)
 {
     for (struct segment *segment = pipe->first, *next; segment != NULL; segment = next) {
@@ -410,6 +420,11 @@ static struct link *client_link(struct sim_network *network, uint32_t client)
     return &network->links[client];
 }
 
+bool sim_client_accepted(const struct sim_network *network, uint32_t client)
+{
+    return !(network->links[client].flags & LINK_BACKLOG);
+}
+
 /* Both ends may have found out already. */
 static void reset_once(struct sim_network *network, uint32_t number, bool up)
 {
@@ -459,12 +474,26 @@ void sim_client_finish(struct sim_network *network, uint32_t client)
         sim_put(network, client, true, SEGMENT_END, NULL, 0);
 }
 
+/* Nothing is acknowledged any more: at some time the room's TCP gives the connection up. */
+static void give_up_later(struct sim_network *network, uint32_t number)
+{
+    struct link *link = &network->links[number];
+    if (network->options.gives_up_us == 0 || link->flags & LINK_CLOSED || sim_reset_arrived(network, number, true))
+        return;
+    reset_once(network, number, true);
+    struct segment *last = pipe_of(network, number, true)->last;
+    last->due_us = network->now_us + network->options.gives_up_us;
+    sim_notice(network, number, NOTICE_UP, last->due_us);
+}
+
 void sim_client_leave(struct sim_network *network, uint32_t client, enum sim_leaving how)
 {
     struct link *link = client_link(network, client);
     if (how == SIM_LEAVE && sim_unread(network, client, false) == 0)
         sim_client_finish(network, client);
-    else if (how != SIM_VANISH && !(link->flags & LINK_CLOSED))
+    else if (how == SIM_VANISH)
+        give_up_later(network, client);
+    else if (!(link->flags & LINK_CLOSED))
         reset_once(network, client, true);
     link->flags &= (uint16_t)~LINK_CLIENT;
     if (how != SIM_VANISH) {

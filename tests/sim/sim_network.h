@@ -142,4 +142,7 @@ bool sim_room_knock(struct sim_room *room, uint32_t link);
 void sim_room_look(struct sim_room *room, uint32_t link);
 void sim_room_ripe(struct sim_room *room, uint32_t link);
 
+/* Receive buffers do not run out any more. */
+void sim_room_calm(struct sim_room *room);
+
 #endif

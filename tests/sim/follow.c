@@ -1,0 +1,182 @@
+/* follow: see follow.h. */
+#include "follow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+#define OFFSET(value) ((unsigned long long)(value))
+
+void follow_ask(struct follow *follow, uint32_t number, uint64_t asked_epoch, uint64_t asked_offset)
+{
+    CHECK(follow->state == FOLLOW_FREE);
+    *follow = (struct follow){
+        .state = FOLLOW_ASKED,
+        .number = (uint8_t)number,
+        .wild = number >= TOPIC_COUNT,
+        .by_cursor = asked_epoch != 0,
+        .asked_epoch = asked_epoch,
+        .asked_offset = asked_offset,
+    };
+}
+
+/* What was asked for, and what is given, must fit together. */
+static void check_beginning(const struct follow *follow, struct record *record, uint64_t epoch, uint64_t offset,
+                            bool has_recovered, bool recovered)
+{
+    struct verdict *verdict = record->verdict;
+    if (has_recovered != follow->by_cursor) {
+        verdict_fail(verdict, CHECK_PROTOCOL, "%s: `recovered` is told to who did not ask from a position, or not told",
+                     name_of(follow->number));
+    }
+    if (recovered && (epoch != follow->asked_epoch || offset != follow->asked_offset)) {
+        verdict_fail(verdict, CHECK_ORDER, "%s: recovered at %llx:%llu, asked was %llx:%llu", name_of(follow->number),
+                     OFFSET(epoch), OFFSET(offset), OFFSET(follow->asked_epoch), OFFSET(follow->asked_offset));
+    }
+}
+
+void follow_begin(struct follow *follow, struct record *record, uint64_t epoch, uint64_t offset, bool has_recovered,
+                  bool recovered)
+{
+    if (follow->state != FOLLOW_ASKED) {
+        verdict_fail(record->verdict, CHECK_PROTOCOL, "%s: an ok that nobody waits for", name_of(follow->number));
+        return;
+    }
+    check_beginning(follow, record, epoch, offset, has_recovered, recovered);
+    follow->state = has_recovered && !recovered ? FOLLOW_LOST : FOLLOW_LIVE;
+    follow->since = record->step;
+    follow->epoch = epoch;
+    follow->last = offset;
+}
+
+/* ok has told where it goes on: the gap ends there, and begins where the subscriber was. */
+static void gap_of_resume(struct follow *follow, struct record *record, struct span reason, uint64_t from, uint64_t to)
+{
+    bool of_epoch = follow->epoch != follow->asked_epoch;
+    uint64_t from_right = of_epoch ? 0 : follow->asked_offset + 1;
+    struct span reason_right = of_epoch ? SPAN_LITERAL("epoch") : SPAN_LITERAL("expired");
+    if (from != from_right || to != follow->last || !span_equal(reason, reason_right)) {
+        verdict_fail(record->verdict, CHECK_LOSS, "%s: gap %llu to %llu (%.*s), right would be %llu to %llu (%s)",
+                     name_of(follow->number), OFFSET(from), OFFSET(to), (int)reason.size, reason.data,
+                     OFFSET(from_right), OFFSET(follow->last), reason_right.data);
+    }
+    uint64_t kept = record->topics[follow->number].history_messages;
+    if (!of_epoch && kept && to + kept > record->topics[follow->number].sent) {
+        verdict_fail(record->verdict, CHECK_LOSS, "%s: a gap up to %llu, but %llu of at most %u messages are kept",
+                     name_of(follow->number), OFFSET(to), OFFSET(kept), record->topics[follow->number].sent);
+    }
+    follow->state = FOLLOW_LIVE;
+}
+
+void follow_gap(struct follow *follow, struct record *record, struct span reason, uint64_t epoch, uint64_t from,
+                uint64_t to)
+{
+    if (follow->state == FOLLOW_LOST) {
+        gap_of_resume(follow, record, reason, from, to);
+        return;
+    }
+    if (!follow_flows(follow) || !span_equal(reason, SPAN_LITERAL("slow")) || to < from) {
+        verdict_fail(record->verdict, CHECK_PROTOCOL, "%s: gap %llu to %llu (%.*s) out of place",
+                     name_of(follow->number), OFFSET(from), OFFSET(to), (int)reason.size, reason.data);
+        return;
+    }
+    if (follow->wild) {
+        follow->gapped += to - from + 1;
+        return;
+    }
+    if (from != follow->last + 1 || epoch != follow->epoch) {
+        verdict_fail(record->verdict, CHECK_ORDER, "%s: gap %llu to %llu, but the last message was %llu",
+                     name_of(follow->number), OFFSET(from), OFFSET(to), OFFSET(follow->last));
+    }
+    follow->last = to;
+}
+
+bool follow_got(const struct follow *follow, uint32_t publish)
+{
+    return publish / 8 < follow->got_room && (follow->got[publish / 8] >> publish % 8 & 1);
+}
+
+static void got_set(struct follow *follow, uint32_t publish)
+{
+    if (publish / 8 >= follow->got_room) {
+        uint32_t room = publish / 4 + 64;
+        follow->got = realloc(follow->got, room);
+        CHECK(follow->got);
+        memset(follow->got + follow->got_room, 0, room - follow->got_room);
+        follow->got_room = room;
+    }
+    follow->got[publish / 8] |= (uint8_t)(1u << publish % 8);
+}
+
+/* A topic among those that a filter matches. */
+static void message_of_filter(struct follow *follow, struct record *record, uint32_t number, uint64_t offset)
+{
+    const struct publish *publish = &record->publishes[number];
+    if (offset == 0 && publish->placed) {
+        offset = publish->offset; /* raw does not show it, others have */
+    }
+    uint64_t *top = &follow->tops[publish->topic];
+    if (offset && offset <= *top) {
+        verdict_fail(record->verdict, CHECK_ORDER, "%s for %s: offset %llu after %llu", topic_names[publish->topic],
+                     name_of(follow->number), OFFSET(offset), OFFSET(*top));
+    }
+    if (offset && *top && !follow->jumps) {
+        follow->missing += offset - *top - 1;
+    }
+    if (follow->missing > follow->gapped && !follow->jumps) {
+        verdict_fail(record->verdict, CHECK_LOSS, "%s for %s: %llu messages are left out at offset %llu, %llu told",
+                     topic_names[publish->topic], name_of(follow->number), OFFSET(follow->missing), OFFSET(offset),
+                     OFFSET(follow->gapped));
+    }
+    *top = offset; /* 0: not known, the count begins again */
+}
+
+static void message_of_topic(struct follow *follow, struct record *record, uint32_t number, uint64_t epoch,
+                             uint64_t offset)
+{
+    const struct publish *publish = &record->publishes[number];
+    uint64_t next = follow->last + 1;
+    if (follow->jumps) {
+        next = publish->placed ? publish->offset : next;
+    }
+    offset = offset ? offset : next;
+    if (offset != next || offset <= follow->last || (epoch && epoch != follow->epoch)) {
+        verdict_fail(record->verdict, CHECK_ORDER, "%s: offset %llu after %llu", name_of(follow->number),
+                     OFFSET(offset), OFFSET(follow->last));
+    }
+    if (!follow->jumps) {
+        record_received(record, number, follow->epoch, offset);
+    }
+    follow->last = offset;
+}
+
+void follow_message(struct follow *follow, struct record *record, uint32_t number, uint64_t epoch, uint64_t offset)
+{
+    uint32_t topic = record->publishes[number].topic;
+    if (!follow_flows(follow) || !name_covers(follow->number, topic)) {
+        verdict_fail(record->verdict, CHECK_PROTOCOL, "%s: a message of %s out of place", name_of(follow->number),
+                     topic_names[topic]);
+        return;
+    }
+    record->delivered++;
+    record->digest = (record->digest ^ number ^ offset << 32) * 0x100000001B3u;
+    if (follow_got(follow, number)) {
+        verdict_fail(record->verdict, CHECK_ORDER, "%s: publish %u comes twice", name_of(follow->number), number);
+    }
+    got_set(follow, number);
+    if (!follow->wild) {
+        message_of_topic(follow, record, number, epoch, offset);
+        return;
+    }
+    if (offset) {
+        record_received(record, number, epoch, offset);
+    }
+    message_of_filter(follow, record, number, offset);
+}
+
+void follow_end(struct follow *follow)
+{
+    free(follow->got);
+    *follow = (struct follow){.state = FOLLOW_FREE};
+}

@@ -1,0 +1,65 @@
+/*
+ * follow: one subscription, as its subscriber may understand it: the checker of order.
+ *
+ *      FREE ── subscribe is sent ──▶ ASKED ── ok ──▶ LIVE ── unsubscribe is sent ──▶ ENDING ── ok ──▶ FREE
+ *                                      └─ ok, recovered: false ──▶ LOST ── gap ──▶ LIVE
+ *
+ * A topic's subscriber knows the next offset exactly: the last one and 1, or what a gap says. That is at once order, no
+ * message twice, and no loss that was not told. A filter's knows it for each topic from its first message on; where
+ * a number is left out, gaps must have told of at least as many.
+ *
+ * Raw under `conflate` is the exception: it jumps, and has nowhere to be told. There offsets only rise.
+ */
+#ifndef SHOAL_TESTS_FOLLOW_H
+#define SHOAL_TESTS_FOLLOW_H
+
+#include "record.h"
+
+enum follow_state { FOLLOW_FREE, FOLLOW_ASKED, FOLLOW_LOST, FOLLOW_LIVE, FOLLOW_ENDING };
+
+/* Added to an offset it is one that was never given out. */
+#define FOLLOW_AHEAD 1000000u
+
+struct follow {
+    uint8_t state;
+    uint8_t number; /* see name_of() */
+    bool wild;
+    bool jumps;     /* raw under conflate */
+    bool by_cursor; /* asked from a position */
+    uint64_t asked_epoch, asked_offset;
+    uint64_t since; /* step in which the ok was read */
+    uint64_t epoch; /* a topic's */
+    uint64_t last;
+    /* filters */
+    uint64_t gapped;  /* messages that gaps have told of */
+    uint64_t missing; /* numbers left out so far */
+    uint64_t tops[TOPIC_COUNT];
+    uint8_t *got; /* bits by publish */
+    uint32_t got_room;
+};
+
+/* A subscribe command is on its way. `asked_epoch` 0: not from a position. */
+void follow_ask(struct follow *follow, uint32_t number, uint64_t asked_epoch, uint64_t asked_offset);
+
+/* The ok has come. */
+void follow_begin(struct follow *follow, struct record *record, uint64_t epoch, uint64_t offset, bool has_recovered,
+                  bool recovered);
+
+void follow_gap(struct follow *follow, struct record *record, struct span reason, uint64_t epoch, uint64_t from,
+                uint64_t to);
+
+/* A message has come. `epoch` and `offset` 0: not shown. */
+void follow_message(struct follow *follow, struct record *record, uint32_t publish, uint64_t epoch, uint64_t offset);
+
+bool follow_got(const struct follow *follow, uint32_t publish);
+
+/* Whether messages may come now. */
+static inline bool follow_flows(const struct follow *follow)
+{
+    return follow->state == FOLLOW_LIVE || follow->state == FOLLOW_ENDING;
+}
+
+/* It is over; FREE again. */
+void follow_end(struct follow *follow);
+
+#endif

@@ -1,0 +1,117 @@
+/* profile: see profile.h. */
+#include "profile.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+
+/* The seed's own stream of chance, apart from the network's: splitmix64. */
+struct chance {
+    uint64_t state;
+};
+
+static uint32_t below(struct chance *chance, uint32_t bound)
+{
+    uint64_t z = chance->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return (uint32_t)((z ^ z >> 31) % bound);
+}
+
+static uint32_t one_of(struct chance *chance, const uint32_t *values, uint32_t count)
+{
+    return values[below(chance, count)];
+}
+
+#define ONE_OF(chance, ...)                                                                                            \
+    one_of((chance), (const uint32_t[]){__VA_ARGS__}, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+static void make_network(struct profile *profile, struct chance *chance, uint64_t seed)
+{
+    bool calm = profile->calm;
+    profile->network = (struct sim_options){
+        .seed = seed,
+        .start_us = (int64_t)below(chance, 100) * 1000000,
+        .window_bytes = calm ? 65536 : ONE_OF(chance, 200, 1000, 4096, 65536),
+        .backlog = calm ? 64 : ONE_OF(chance, 2, 64),
+        .delay_us_max = ONE_OF(chance, 0, 100, 2000, 50000),
+        .short_sends = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 50, 500)),
+        .short_receives = (uint16_t)ONE_OF(chance, 0, 50, 500),
+        .late_receives = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 50, 300)),
+        .resets = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 0, 1, 5)),
+        .failed_accepts = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 0, 50)),
+        .gives_up_us = 200000000,
+    };
+    profile->io = (struct io_options){
+        .slots_max = calm ? 64 : ONE_OF(chance, 4, 10, 64),
+        .receive_buffers = ONE_OF(chance, 1, 4, 64),
+        .receive_buffer_size = ONE_OF(chance, 64, 512, 8192),
+        .batch = ONE_OF(chance, 1, 4, 64),
+        .peer_addresses = below(chance, 2) == 0,
+    };
+}
+
+static void make_habits(struct profile *profile, struct chance *chance)
+{
+    bool calm = profile->calm;
+    profile->habits = (struct habits){
+        .stall = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 2, 20)),
+        .sip = (uint16_t)ONE_OF(chance, 0, 100, 700),
+        .reset = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 1, 10)),
+        .leave = (uint16_t)ONE_OF(chance, 0, 2, 10),
+        .vanish = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 0, 2)),
+        .publish = (uint16_t)ONE_OF(chance, 50, 200, 600),
+        .subscribe = (uint16_t)ONE_OF(chance, 50, 200),
+        .unsubscribe = (uint16_t)ONE_OF(chance, 0, 10, 50),
+        .wrong = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 10)),
+        .large = (uint16_t)ONE_OF(chance, 0, 50, 500),
+        .large_bytes = ONE_OF(chance, 300, 3000, 20000),
+    };
+    profile->jump = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 1, 5));
+    profile->jump_us_max = ONE_OF(chance, 1000000, 10000000, 100000000);
+    profile->stall_us_max = ONE_OF(chance, 100000, 5000000, 60000000);
+}
+
+static void make_config(struct profile *profile, struct chance *chance)
+{
+    bool calm = profile->calm;
+    uint32_t backlog = calm ? 4000000 : ONE_OF(chance, 4096, 10000, 1000000);
+    uint32_t kept = ONE_OF(chance, 3, 20, 300);
+    uint32_t interval = ONE_OF(chance, 1, 5, 30);
+    const char *slow = below(chance, 2) ? "skip" : "conflate";
+    int size = snprintf(
+        profile->config, sizeof profile->config,
+        "[listen]\naddress=127.0.0.1:0\n[broker]\nnode=sim\nshards=%u\nmesh_slots=%u\n"
+        "[limits]\ntopics=%u\nsubscriptions_per_connection=%u\nhandshake_ms=%u\nhandshakes=%u\nreply_bytes=%u\n"
+        "publish_inflight_bytes=%u\npublish_inflight_messages=%u\naccept_rate=%u\nconnections=%u\n"
+        "[heartbeat]\ninterval_s=%u\ntimeout_s=%u\n[topics]\nidle_s=%u\n[publish]\nidempotency_s=86400\n"
+        "[compression]\nenabled=%s\nmin_bytes=16\n"
+        "[namespace default]\nbacklog_bytes=%u\n"
+        "[namespace kept]\nprefix=kept/\nbacklog_bytes=%u\nhistory_messages=%u\n"
+        "[namespace skip]\nprefix=skip/\nbacklog_bytes=%u\nslow=skip\n"
+        "[namespace last]\nprefix=last/\nbacklog_bytes=%u\nslow=conflate\nhistory_messages=1\n"
+        "[namespace aged]\nprefix=aged/\nbacklog_bytes=%u\nslow=%s\nhistory_messages=1000\nhistory_age_s=%u\n"
+        "[namespace tight]\nprefix=tight/\nbacklog_bytes=%u\nhistory_messages=1000\nhistory_bytes=%u\n",
+        profile->shards, ONE_OF(chance, 4, 4, 8, 1024), calm ? 1000 : ONE_OF(chance, 3, 30, 1000),
+        calm ? 100 : ONE_OF(chance, 2, 100), calm ? 10000 : ONE_OF(chance, 100, 10000),
+        calm ? 1000 : ONE_OF(chance, 2, 1000), calm ? 262144 : ONE_OF(chance, 4096, 262144),
+        ONE_OF(chance, 4096, 262144), ONE_OF(chance, 1, 10, 1024), calm ? 0 : ONE_OF(chance, 0, 0, 20),
+        calm ? 0 : ONE_OF(chance, 0, 0, 12), interval, interval + ONE_OF(chance, 1, 3, 45), ONE_OF(chance, 1, 10, 60),
+        below(chance, 2) ? "true" : "false", backlog, backlog, kept, backlog, backlog, backlog, slow,
+        ONE_OF(chance, 1, 10, 1000), backlog, ONE_OF(chance, 1024, 3000, 100000));
+    CHECK(size > 0 && (size_t)size < sizeof profile->config);
+}
+
+void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool calm)
+{
+    struct chance chance = {.state = seed * 0xD1342543DE82EF95u + 7};
+    *profile = (struct profile){0};
+    profile->calm = below(&chance, 4) == 0 || calm;
+    profile->shards = ONE_OF(&chance, 1, 2, 3, 5);
+    profile->clients = ONE_OF(&chance, 3, 8, 20);
+    uint32_t own_steps = ONE_OF(&chance, 3000, 10000, 40000);
+    profile->steps = steps ? steps : own_steps;
+    make_network(profile, &chance, seed);
+    make_habits(profile, &chance);
+    make_config(profile, &chance);
+}

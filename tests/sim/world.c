@@ -1,0 +1,288 @@
+/* world: see world.h. */
+#include "world.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "broker/shard.h"
+#include "check_loss.h"
+#include "check_references.h"
+
+enum { SHARDS_OF_WORLD_MAX = 8 };
+
+/* How long a world may take to come to rest, in rounds and in its own time. */
+#define SETTLE_ROUNDS_MAX 4000
+#define SETTLE_STILL      20 /* rounds without a byte moved, until bigger steps are taken */
+#define SETTLE_OVER       80 /* and so many of these: longer than any limit that keeps somebody waiting */
+#define SETTLE_STEP_US    250000
+#define LEAVE_ROUNDS_MAX  2400
+#define LEAVE_STEP_US     250000
+
+struct world {
+    const struct world_options *options;
+    struct profile profile;
+    struct config *config;
+    struct sim_network *network;
+    struct mesh mesh;
+    struct shard *shards[SHARDS_OF_WORLD_MAX];
+    struct io *rooms[SHARDS_OF_WORLD_MAX];
+    _Atomic uint32_t connections;
+    struct verdict *verdict;
+    struct record record;
+    struct clients clients;
+    struct name *leaked_name;
+    struct chunk *leaked_chunk;
+};
+
+/* --- making --- */
+
+static struct config *config_make(const char *text)
+{
+    struct config_report *report = malloc(sizeof *report);
+    CHECK(report);
+    const struct config_sources sources = {.file = "world.ini", .file_text = text};
+    struct config *config = config_load(&sources, report);
+    CHECK_MSG(config, "%s", report->text);
+    free(report);
+    return config;
+}
+
+static void shard_make(struct world *world, uint32_t number)
+{
+    world->rooms[number] = sim_room_create(world->network, &world->profile.io);
+    CHECK(io_listen(world->rooms[number], -1) == 0);
+    const struct shard_setup setup = {
+        .shard = number,
+        .shard_count = world->profile.shards,
+        .io = world->rooms[number],
+        .mesh = &world->mesh,
+        .clock = sim_clock(world->network),
+        .config = world->config,
+        .connections = &world->connections,
+        .seed = world->options->seed + ((uint64_t)number << 32),
+    };
+    world->shards[number] = shard_create(&setup);
+    CHECK(world->shards[number]);
+}
+
+/* What the record may rely on: history that neither bytes nor age cut short. */
+static void tell_history(struct world *world)
+{
+    for (uint32_t topic = 0; topic < TOPIC_COUNT; topic++) {
+        struct span name = {topic_names[topic], strlen(topic_names[topic])};
+        const struct namespace_config *namespace = config_namespace_of(world->config, name);
+        bool promised = namespace->history_age_s == 0 && namespace->history_bytes >= 16u << 20;
+        world->record.topics[topic].history_messages = promised ? namespace->history_messages : 0;
+    }
+}
+
+static void world_make(struct world *world, const struct world_options *options, struct verdict *verdict)
+{
+    *world = (struct world){.options = options, .verdict = verdict};
+    verdict->trace = options->trace;
+    profile_make(&world->profile, options->seed, options->steps, options->calm);
+    world->config = config_make(world->profile.config);
+    world->network = sim_create(&world->profile.network);
+    CHECK(mesh_init(&world->mesh, world->profile.shards, world->config->broker.mesh_slots));
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        shard_make(world, i);
+    }
+    record_init(&world->record, verdict);
+    tell_history(world);
+    clients_init(&world->clients, &world->profile, world->config, world->network, &world->record);
+    world->clients.sabotage = options->sabotage;
+    world->clients.sabotage_at = 50;
+}
+
+static void world_free(struct world *world)
+{
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        shard_destroy(world->shards[i]);
+    }
+    if (world->verdict->failures == 0) {
+        check_references_end(world->verdict);
+    }
+    if (world->leaked_name) {
+        name_drop(world->leaked_name);
+    }
+    chunk_drop(world->leaked_chunk);
+    clients_free(&world->clients);
+    mesh_destroy(&world->mesh);
+    sim_destroy(world->network);
+    record_free(&world->record);
+    config_free(world->config);
+}
+
+/* --- living --- */
+
+static uint32_t random_below(struct world *world, uint32_t bound)
+{
+    return sim_random(world->network, bound);
+}
+
+static void turn(struct world *world, uint32_t shard)
+{
+    shard_turn(world->shards[shard], 0);
+}
+
+/* Mostly a little, to what is due next; now and then far. */
+static void pass_time(struct world *world)
+{
+    if (random_below(world, 1000) < world->profile.jump) {
+        int64_t us = random_below(world, (uint32_t)world->profile.jump_us_max);
+        TRACE(world->verdict, "%llu: the clock jumps by %lld us", (unsigned long long)world->record.step,
+              (long long)us);
+        sim_advance(world->network, us);
+    } else if (random_below(world, 3) == 0) {
+        sim_advance(world->network, random_below(world, 3000));
+    } else {
+        sim_advance_to_next(world->network, 1000);
+    }
+}
+
+static void step(struct world *world)
+{
+    world->record.step++;
+    uint32_t act = random_below(world, 10);
+    if (act < 4) {
+        turn(world, random_below(world, world->profile.shards));
+    } else if (act < 9) {
+        client_act(&world->clients, random_below(world, world->clients.count));
+    } else {
+        pass_time(world);
+    }
+}
+
+static bool failed(const struct world *world)
+{
+    return world->verdict->failures > 0;
+}
+
+static void live(struct world *world)
+{
+    for (uint32_t i = 0; i < world->profile.steps && !failed(world); i++) {
+        step(world);
+    }
+}
+
+static void turn_all(struct world *world)
+{
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        turn(world, i);
+    }
+}
+
+/* Bytes and connections that have moved so far. */
+static uint64_t moved_so_far(const struct world *world)
+{
+    uint64_t moved = world->clients.moved;
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        moved += world->rooms[i]->counters.receive_bytes + world->rooms[i]->counters.accepts;
+    }
+    return moved;
+}
+
+/* Until nothing has moved for a while: first only what is under way, then also what waits for time. */
+static void settle(struct world *world)
+{
+    sim_calm(world->network);
+    uint64_t moved = 0;
+    uint32_t still = 0;
+    for (uint32_t round = 0; round < SETTLE_ROUNDS_MAX && still < SETTLE_OVER && !failed(world); round++) {
+        world->record.step++;
+        clients_pump(&world->clients);
+        turn_all(world);
+        if (still < SETTLE_STILL) {
+            sim_advance_to_next(world->network, 2000);
+        } else {
+            sim_advance(world->network, SETTLE_STEP_US);
+        }
+        still = moved_so_far(world) == moved ? still + 1 : 0;
+        moved = moved_so_far(world);
+    }
+}
+
+/* --- leaving --- */
+
+/* A reference that somebody has forgotten. */
+static void leak(struct world *world)
+{
+    if (world->options->sabotage == SABOTAGE_LEAK_NAME) {
+        world->leaked_name = name_create(SPAN_LITERAL("leaked"));
+        world->clients.sabotaged = true;
+    } else if (world->options->sabotage == SABOTAGE_LEAK_CHUNK) {
+        world->leaked_chunk = chunk_create(1, 0, 1, 1, LANE_BIT(LANE_RAW), false);
+        world->clients.sabotaged = true;
+    }
+}
+
+static bool all_left(struct world *world)
+{
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        if (!shard_is_left(world->shards[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void leave(struct world *world)
+{
+    leak(world);
+    clients_leave(&world->clients);
+    for (uint32_t round = 0; round < LEAVE_ROUNDS_MAX && !all_left(world); round++) {
+        turn_all(world);
+        clients_pump(&world->clients); /* who stays behaves well */
+        sim_advance(world->network, LEAVE_STEP_US);
+    }
+    check_references(world->verdict, world->shards, world->profile.shards);
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        uint32_t used = sim_slots_used(world->rooms[i]);
+        if (used) {
+            verdict_fail(world->verdict, CHECK_REFERENCES, "room %u is left with %u slots", i, used);
+        }
+    }
+}
+
+/* --- the whole --- */
+
+static void sum_up(struct world *world, struct world_result *result)
+{
+    const struct clients *clients = &world->clients;
+    result->digest = world->record.digest;
+    result->publishes = world->record.publish_count;
+    result->delivered = world->record.delivered;
+    result->answers = clients->answers;
+    result->refusals = clients->refusals;
+    result->resumes = clients->resumes;
+    result->gaps = clients->gaps;
+    result->closes = clients->closes;
+    result->repeats = clients->repeats;
+    result->sabotaged = clients->sabotaged;
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        const struct stats *stats = &world->shards[i]->stats;
+        result->mesh_full += mesh_full(&world->mesh, i);
+        result->held += STATS_READ(stats, publishes_held);
+        result->slow_disconnects += STATS_READ(stats, slow_disconnects);
+        result->copies += STATS_READ(stats, filter_copies);
+    }
+}
+
+void world_run(const struct world_options *options, struct world_result *result)
+{
+    static struct world world; /* large, and only one at a time */
+    *result = (struct world_result){0};
+    world_make(&world, options, &result->verdict);
+    live(&world);
+    if (!failed(&world)) {
+        settle(&world);
+    }
+    if (!failed(&world)) {
+        check_loss(&world.clients);
+    }
+    if (!failed(&world)) {
+        leave(&world);
+    }
+    sum_up(&world, result);
+    world_free(&world);
+}
