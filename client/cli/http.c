@@ -31,7 +31,7 @@ static int64_t now_ms(void)
 
 static enum http_outcome problem_tell(char *problem, enum http_outcome outcome, const char *what, const char *why)
 {
-    snprintf(problem, HTTP_PROBLEM_MAX, "%s%s%s", what, why[0] ? ": " : "", why);
+    snprintf(problem, HTTP_PROBLEM_MAX, "%.500s%s%.500s", what, why[0] ? ": " : "", why);
     return outcome;
 }
 
@@ -91,7 +91,7 @@ static enum http_outcome connect_one(struct exchange *exchange, const struct add
         getsockopt(exchange->socket, SOL_SOCKET, SO_ERROR, &error, &size);
     }
     if (error) {
-        char what[HTTP_PROBLEM_MAX - 64];
+        char what[400];
         snprintf(what, sizeof what, "can't reach %s", where);
         return problem_tell(exchange->problem, HTTP_UNREACHABLE, what, strerror(error));
     }

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_PROBLEM_MAX 256
+#define HTTP_PROBLEM_MAX 1024
 
 struct http_url {
     char host[256]; /* without brackets */
