@@ -329,7 +329,7 @@ SHOAL_API enum shoal_error shoal_publish_wait(struct shoal_client *client, const
 
 /*
  * Waits until everything asked for so far is answered: publishes acknowledged (or failed), subscriptions established
- * (or refused). SHOAL_OK, SHOAL_ERROR_TIMEOUT, or the error of a client that has FAILED.
+ * (or refused), and their callbacks have returned. SHOAL_OK, SHOAL_ERROR_TIMEOUT, or the error of a client that has FAILED.
  */
 SHOAL_API enum shoal_error shoal_flush(struct shoal_client *client, int64_t timeout_ms);
 

@@ -113,6 +113,7 @@ void client_end(struct shoal_client *client)
     link_close(&client->link);
     client_lock(client);
     window_fail(&client->window, any, NULL, SHOAL_ERROR_CLOSED, &left);
+    client_reports(client);
     client_unlock(client);
     publishes_report(client, &left);
     client_lock(client);
@@ -125,6 +126,14 @@ void client_end(struct shoal_client *client)
     client_free(client);
 }
 
+void client_reported(struct shoal_client *client)
+{
+    client_lock(client);
+    client->reporting = false;
+    client_changed(client);
+    client_unlock(client);
+}
+
 void publishes_report(struct shoal_client *client, struct publish_list *list)
 {
     struct publish *next;
@@ -135,6 +144,7 @@ void publishes_report(struct shoal_client *client, struct publish_list *list)
         free(publish);
     }
     *list = (struct publish_list){0};
+    client_reported(client);
 }
 
 /* --- waiting --- */

@@ -60,6 +60,7 @@ struct shoal_client {
     /* under the lock */
     pthread_t worker; /* valid while `working` */
     bool working;     /* a step is under way: its thread may be in a callback */
+    bool reporting;   /* answers are being told: shoal_flush() waits until the callbacks have returned */
     bool closing;
     bool asleep;    /* own thread: waits in poll(); a byte in the pipe wakes it */
     bool revived;   /* FAILED, and there is a new token */
@@ -124,7 +125,14 @@ int64_t deadline_of(int64_t timeout_ms);
 /* Everything that is left fails, the client is freed. The worker's; nobody else uses the client any more. */
 void client_end(struct shoal_client *client);
 
-/* Calls the callbacks of a list, in order, and frees it. Without the lock. */
+/* The worker has something to tell (with the lock), and has told it (without). */
+static inline void client_reports(struct shoal_client *client)
+{
+    client->reporting = true;
+}
+void client_reported(struct shoal_client *client);
+
+/* Calls the callbacks of a list, in order, and frees it; then it is reported. Without the lock. */
 void publishes_report(struct shoal_client *client, struct publish_list *list);
 
 /* --- worker.c --- */

@@ -88,6 +88,7 @@ static void hello(struct shoal_client *client, const struct reply *reply)
         window_fail(&client->window, is_uncertain, &greeting, SHOAL_ERROR_UNCERTAIN, &failed);
     window_fail(&client->window, is_too_large, &greeting, SHOAL_ERROR_PAYLOAD_TOO_LARGE, &failed);
     window_rewind(&client->window);
+    client_reports(client);
     client->instance = reply->instance;
     client->payload_bytes_max = reply->payload_bytes_max;
     client_unlock(client);
@@ -111,7 +112,8 @@ static void ack(struct shoal_client *client, const struct reply *reply)
         struct shoal_position position = {reply->epoch, reply->offset + i};
         window_done(&client->window, id + i, SHOAL_OK, position, &done);
     }
-    client_changed(client);
+    client_reports(client);
+    client_changed(client); /* there is room */
     client_unlock(client);
     publishes_report(client, &done);
 }
@@ -124,6 +126,7 @@ static void publish_refused(struct shoal_client *client, uint32_t id, enum shoal
         window_postpone(&client->window, id);
     else
         window_done(&client->window, id, error, (struct shoal_position){0}, &done);
+    client_reports(client);
     client_changed(client);
     client_unlock(client);
     publishes_report(client, &done);
@@ -189,7 +192,7 @@ static void ok(struct shoal_client *client, const struct reply *reply)
         restarted = establish(client, subscription, reply);
         told = told_of(subscription);
     }
-    client_changed(client);
+    client_reports(client);
     client_unlock(client);
     if (told.subscription && told.subscriber.on_status)
         told.subscriber.on_status(told.subscription, SHOAL_OK, position, told.subscriber.context);
@@ -199,6 +202,7 @@ static void ok(struct shoal_client *client, const struct reply *reply)
                                             .reason = wild ? SHOAL_GAP_FILTER : SHOAL_GAP_EPOCH,
                                             .epoch = reply->epoch});
     }
+    client_reported(client);
 }
 
 /* The broker can't resume it, but may be able to begin it anew. */
@@ -227,10 +231,11 @@ static void subscribe_refused(struct shoal_client *client, uint32_t id, const st
         told = told_of(subscription);
         subscription_set_state(table, subscription, SUBSCRIPTION_DEAD);
     }
-    client_changed(client);
+    client_reports(client);
     client_unlock(client);
     if (told.subscription && told.subscriber.on_status)
         told.subscriber.on_status(told.subscription, error, (struct shoal_position){0}, told.subscriber.context);
+    client_reported(client);
 }
 
 static void refused(struct shoal_client *client, const struct reply *reply)

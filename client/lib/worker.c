@@ -59,6 +59,7 @@ void worker_fail(struct shoal_client *client, enum shoal_error error, const char
     client->revived = false;
     window_fail(&client->window, was_sent, NULL, SHOAL_ERROR_UNCERTAIN, &lost);
     window_fail(&client->window, is_any, NULL, error, &lost);
+    client_reports(client);
     client_unlock(client);
     publishes_report(client, &lost);
     tell_state(client, SHOAL_FAILED, error, kept, 0);
