@@ -10,6 +10,9 @@
 
 #include "base/check.h"
 
+/* Of an empty segment, so much stays resident. */
+#define SLAB_KEPT_BYTES 65536u
+
 static size_t segment_bytes(const struct slab *slab)
 {
     return (size_t)SLAB_SEGMENT_RECORDS * slab->record_size;
@@ -80,6 +83,21 @@ static void segment_unmap(struct slab *slab, uint32_t index)
     slab->mapped_bytes -= segment_bytes(slab);
     while (slab->segment_count > 0 && !slab->segments[slab->segment_count - 1].records) {
         slab->segment_count--;
+    }
+}
+
+/*
+ * The pages of an empty segment go back to the kernel, which hands out zeros again: so all of it counts as fresh, and
+ * the chain of free records is gone. Not for a few pages: a table of which one record comes and goes (the sessions, in
+ * a quiet hour) would pay for it each time, with an interrupt to every core.
+ */
+static void segment_clean(struct slab *slab, uint32_t index)
+{
+    struct slab_segment *segment = &slab->segments[index];
+    if ((size_t)segment->fresh * slab->record_size > SLAB_KEPT_BYTES) {
+        segment->free = 0;
+        segment->fresh = index == 0 ? 1 : 0;
+        madvise(segment->records, segment_bytes(slab), MADV_DONTNEED);
     }
 }
 
@@ -161,11 +179,7 @@ void slab_give(struct slab *slab, uint32_t number)
         slab->roomy = index;
     }
     if (segment->used == 0) {
-        /* The chain of free records goes: the whole segment counts as fresh again. Its pages are dirty, so they are
-         * given back to the kernel, which hands out zeros again. */
-        segment->free = 0;
-        segment->fresh = index == 0 ? 1 : 0;
-        madvise(segment->records, segment_bytes(slab), MADV_DONTNEED);
+        segment_clean(slab, index);
         segment_emptied(slab, index);
     }
 }
