@@ -362,15 +362,32 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
     feeds_mark_dirty(feeds, number);
 }
 
-static void filter_append(struct feeds *feeds, uint32_t number, const struct chunk *chunk, uint32_t index,
-                          uint64_t hash, uint32_t time_us)
+/*
+ * What a filter reads of a topic's chunk must be there before it is copied. The owner has written it in the open chunk,
+ * before it told of its tail; a sealed one may be from a time when nobody wanted that lane. Without memory the message
+ * has no bytes for those who read it.
+ */
+static void lanes_complete(struct feeds *feeds, uint8_t lanes, struct chunk *chunk, struct chunk_topic topic)
+{
+    const struct chunk *next = chunk_next(chunk);
+    for (int i = 0; i < LANE_COUNT && next; i++) {
+        if ((lanes & LANE_BIT(i)) && !chunk_lane(chunk, i) &&
+            !chunk_lane_make(chunk, i, (uint32_t)(next->base - chunk->base), feeds->writer, topic)) {
+            STATS_ADD(feeds->stats, memory_refusals, 1);
+        }
+    }
+}
+
+static void filter_append(struct feeds *feeds, uint32_t number, const struct feed *topic, struct chunk *chunk,
+                          uint32_t index, uint32_t time_us)
 {
     struct feed *feed = feed_at(feeds, number);
     if (feed->subscribers.size == 0 || feed->lanes == 0) {
         return;
     }
+    lanes_complete(feeds, feed->lanes, chunk, feed_chunk_topic(topic));
     struct log_limits limits = {.chunk_bytes_max = CHUNK_BYTES_MAX};
-    if (!log_append_copy(feed->log, &limits, feed->lanes, chunk, index, hash)) {
+    if (!log_append_copy(feed->log, &limits, feed->lanes, chunk, index, topic->link.hash)) {
         STATS_ADD(feeds->stats, memory_refusals, 1);
         return;
     }
@@ -388,8 +405,7 @@ static void copy_to_filters(struct feeds *feeds, uint32_t number, struct chunk *
     for (uint64_t offset = from; offset <= to && feed->matches.size; offset++) {
         chunk = chunk_with(chunk, offset);
         for (uint32_t i = 0; i < feed->matches.size; i++) {
-            filter_append(feeds, feed->matches.items[i], chunk, (uint32_t)(offset - chunk->base), feed->link.hash,
-                          time_us);
+            filter_append(feeds, feed->matches.items[i], feed, chunk, (uint32_t)(offset - chunk->base), time_us);
         }
     }
 }

@@ -454,11 +454,12 @@ bool owner_announce(struct owner *owner, uint32_t number, struct follower *follo
     return true;
 }
 
-/* True: all followers know what they can know now. */
+/* True: all followers know what they can know now. A filter that is new since the publish needs its lanes written. */
 static bool topic_advance(struct owner *owner, uint32_t number)
 {
     struct topic *topic = topic_at(owner, number);
     bool done = true;
+    owner_match_filters(owner, number);
     for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
         struct follower *follower = follower_at(owner, n);
         if (follower->state == FOLLOWER_UNANNOUNCED) {

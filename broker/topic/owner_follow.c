@@ -102,6 +102,7 @@ void owner_join(struct owner *owner, const struct envelope *ask)
     if (number) {
         struct topic *topic = topic_at(owner, number);
         if (!error) {
+            owner_match_filters(owner, number);
             struct follower *follower = follower_find(owner, topic, ask->from);
             CHECK(owner_tell_tail(owner, topic, follower)); /* owner_ask() has seen that there is room */
         }

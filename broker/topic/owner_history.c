@@ -32,6 +32,7 @@ static enum history_status position_resolve(struct owner *owner, const struct to
 void owner_history(struct owner *owner, const struct envelope *ask)
 {
     struct topic *topic = topic_at(owner, ask->topic);
+    owner_match_filters(owner, ask->topic);
     for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
         struct follower *follower = follower_at(owner, n);
         if (follower->shard == ask->from && follower->state == FOLLOWER_ACTIVE) {
