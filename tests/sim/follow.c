@@ -110,10 +110,13 @@ static void got_set(struct follow *follow, uint32_t publish)
 }
 
 /* A topic among those that a filter matches. */
-static void message_of_filter(struct follow *follow, struct record *record, uint32_t number, uint64_t offset)
+static void message_of_filter(struct follow *follow, struct record *record, uint32_t number, uint64_t epoch,
+                              uint64_t offset)
 {
     const struct publish *publish = &record->publishes[number];
-    if (offset == 0 && publish->placed) {
+    if (offset) {
+        record_received(record, number, epoch, offset);
+    } else if (publish->placed) {
         offset = publish->offset; /* raw does not show it, others have */
     }
     uint64_t *top = &follow->tops[publish->topic];
@@ -135,20 +138,27 @@ static void message_of_filter(struct follow *follow, struct record *record, uint
 static void message_of_topic(struct follow *follow, struct record *record, uint32_t number, uint64_t epoch,
                              uint64_t offset)
 {
-    const struct publish *publish = &record->publishes[number];
-    uint64_t next = follow->last + 1;
-    if (follow->jumps) {
-        next = publish->placed ? publish->offset : next;
-    }
-    offset = offset ? offset : next;
-    if (offset != next || offset <= follow->last || (epoch && epoch != follow->epoch)) {
+    offset = offset ? offset : follow->last + 1; /* raw does not show it */
+    if (offset != follow->last + 1 || (epoch && epoch != follow->epoch)) {
         verdict_fail(record->verdict, CHECK_ORDER, "%s: offset %llu after %llu", name_of(follow->number),
                      OFFSET(offset), OFFSET(follow->last));
     }
-    if (!follow->jumps) {
-        record_received(record, number, follow->epoch, offset);
-    }
+    record_received(record, number, follow->epoch, offset);
     follow->last = offset;
+}
+
+static void message_that_jumps(struct follow *follow, struct record *record, uint32_t number)
+{
+    const struct publish *publish = &record->publishes[number];
+    follow->unplaced = !publish->placed;
+    if (follow->unplaced) {
+        return;
+    }
+    if (publish->offset <= follow->last) {
+        verdict_fail(record->verdict, CHECK_ORDER, "%s: offset %llu after %llu", name_of(follow->number),
+                     OFFSET(publish->offset), OFFSET(follow->last));
+    }
+    follow->last = publish->offset;
 }
 
 void follow_message(struct follow *follow, struct record *record, uint32_t number, uint64_t epoch, uint64_t offset)
@@ -165,14 +175,13 @@ void follow_message(struct follow *follow, struct record *record, uint32_t numbe
         verdict_fail(record->verdict, CHECK_ORDER, "%s: publish %u comes twice", name_of(follow->number), number);
     }
     got_set(follow, number);
-    if (!follow->wild) {
+    if (follow->wild) {
+        message_of_filter(follow, record, number, epoch, offset);
+    } else if (follow->jumps) {
+        message_that_jumps(follow, record, number);
+    } else {
         message_of_topic(follow, record, number, epoch, offset);
-        return;
     }
-    if (offset) {
-        record_received(record, number, epoch, offset);
-    }
-    message_of_filter(follow, record, number, offset);
 }
 
 void follow_end(struct follow *follow)

@@ -25,6 +25,7 @@ struct follow {
     uint8_t number; /* see name_of() */
     bool wild;
     bool jumps;     /* raw under conflate */
+    bool unplaced;  /* and nobody has told yet where the last message is */
     bool by_cursor; /* asked from a position */
     uint64_t asked_epoch, asked_offset;
     uint64_t since; /* step in which the ok was read */

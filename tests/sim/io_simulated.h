@@ -55,7 +55,7 @@ struct sim_options {
 /* Gives the network to the caller. Aborts without memory: this is a test. */
 struct sim_network *sim_create(const struct sim_options *options);
 
-/* From now on nothing goes wrong any more: the rates above are 0, and rooms have buffers enough. */
+/* From now on nothing goes wrong any more: the rates above are 0, windows and buffers are large enough. */
 void sim_calm(struct sim_network *network);
 
 /* After its rooms were destroyed. Takes the network and whatever clients are left. */

@@ -43,6 +43,7 @@ void sim_calm(struct sim_network *network)
     struct sim_options *options = &network->options;
     options->short_sends = options->short_receives = options->late_receives = 0;
     options->resets = options->failed_accepts = 0;
+    options->window_bytes = options->window_bytes < 65536 ? 65536 : options->window_bytes;
     for (uint32_t i = 0; i < network->room_count; i++)
         if (network->rooms[i] != NULL)
             sim_room_calm(network->rooms[i]);
