@@ -257,6 +257,7 @@ static bool put_frame(struct conns *conns, uint32_t slot, const struct chunk_lan
         conn_abort(conns, slot);
         return false;
     }
+    session->out_last = 0; /* a message, in which no reply is merged */
     STATS_ADD(conns->stats, deliveries, 1);
     return true;
 }
