@@ -415,6 +415,21 @@ over('topics in the URL: encoded, decoded, refused', {}, async (broker) => {
     assert.equal(broken.status, 400);
 });
 
+over('HEAD tells what GET would, without the body, and opens no stream', {}, async (broker) => {
+    await publish(broker, 'head', 'x');
+    const wire = await Wire.connect(broker);
+    const request_of = (method, accept) => `${method} /v1/topics/head HTTP/1.1\r\nHost: x\r\nAccept: ${accept}\r\n\r\n`;
+    for (const accept of ['*/*', 'text/event-stream']) {
+        await wire.send(request_of('HEAD', accept));
+        const end = await wire.read('the head', (bytes) =>
+            bytes.includes('\r\n\r\n') ? bytes.indexOf('\r\n\r\n') + 4 : null,
+        );
+        assert.match(wire.take(end).toString(), /^HTTP\/1\.1 200 /, accept);
+    }
+    await wire.send(request_of('GET', '*/*'));
+    assert.equal((await wire.readHttp()).json.offset, 1, 'and the next answer begins right behind');
+});
+
 over('errors of plain HTTP: paths, methods, and what a browser asks first', {}, async (broker) => {
     for (const path of ['/', '/v1', '/v1/', '/v2/topics/a', '/v1/topic/a', '/v1/echo', '/favicon.ico']) {
         const answer = await get(broker, path);

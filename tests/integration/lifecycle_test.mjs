@@ -7,6 +7,7 @@ import { test } from 'node:test';
 
 import { BACKEND, Broker, withBroker } from './harness/broker.mjs';
 import { EventStream, get, history, post, publish } from './harness/http.mjs';
+import { Ledger } from './harness/order.mjs';
 import { until, within } from './harness/wait.mjs';
 import { OPCODE, Wire } from './harness/wire.mjs';
 import { JsonClient, RawClient } from './harness/ws.mjs';
@@ -108,6 +109,26 @@ test('SIGHUP: the configuration is read again, and a broken one changes nothing'
         assert.match(JSON.stringify(reloaded), /mesh_slots/, "what can't change is named");
     });
 });
+
+test('SIGHUP, many times under traffic: nothing is lost, doubled or out of order', () =>
+    withBroker({ shards: 5, config: '[namespace default]\nhistory_messages = 10\n' }, async (broker) => {
+        const ledger = new Ledger('reload');
+        const client = await JsonClient.open(broker);
+        const reader = ledger.reader((await client.subscribe('reload')).offset);
+        client.onDelivery = ({ offset, data }) => reader.saw(offset, data);
+        for (let round = 0; round < 20; round++) {
+            broker.writeConfig(
+                `[namespace default]\nhistory_messages = ${round}\n[limits]\nreply_bytes = ${64 + round}K\n`,
+            );
+            broker.signal('SIGHUP');
+            for (let n = 0; n < 20; n++) {
+                const body = ledger.next('ada');
+                ledger.acknowledge(body, (await publish(broker, 'reload', body)).offset);
+            }
+        }
+        await until('all to be seen', () => reader.count === 400);
+        reader.finish();
+    }));
 
 test('SIGHUP: the log is opened again, so that it can be moved away', async () => {
     const broker = new Broker({ shards: 1, set: { 'log.file': '@FOLDER@/log' } });

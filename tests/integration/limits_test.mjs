@@ -12,21 +12,23 @@ import { JsonClient, RawClient } from './harness/ws.mjs';
 
 const over = (name, set, body) => test(name, () => withBroker({ set }, body));
 
-/* A connection over a limit is ended before it is served; some are told why. */
-async function isRefused(broker) {
+/* A connection over a limit is told so before it has asked for anything, and ended. */
+async function isRefused(broker, code) {
     const wire = await Wire.connect(broker);
-    await wire.send('GET /v1/topics/a HTTP/1.1\r\nHost: x\r\n\r\n');
+    const answer = await wire.readHttp();
+    assert.equal(answer.status, 503);
+    assert.equal(answer.json.error.code, code);
+    assert.equal(answer.json.error.retry, true);
+    assert.equal(answer.headers['retry-after'], '1');
     await wire.ended();
-    const text = wire.bytes.toString();
     wire.cut();
-    assert.ok(text === '' || /^HTTP\/1\.1 503 /.test(text), text);
 }
 
 over('limits.connections', { 'limits.connections': 10, 'broker.shards': 1 }, async (broker) => {
     const clients = [];
     for (let n = 0; n < 10; n++) clients.push(await JsonClient.open(broker));
-    await isRefused(broker);
-    await isRefused(broker);
+    await isRefused(broker, 'connections_limit');
+    await isRefused(broker, 'connections_limit');
     assert.equal((await broker.stats()).connections_refused_limit, 2);
     await clients.pop().close();
     await broker.untilStats('room for one', (stats) => stats.connections === 9);
@@ -36,7 +38,7 @@ over('limits.connections', { 'limits.connections': 10, 'broker.shards': 1 }, asy
 over('limits.connections_per_address', { 'limits.connections_per_address': 3, 'broker.shards': 1 }, async (broker) => {
     const clients = [];
     for (let n = 0; n < 3; n++) clients.push(await JsonClient.open(broker));
-    await isRefused(broker);
+    await isRefused(broker, 'address_limit');
     const elsewhere = await Wire.connect(broker, { localAddress: '127.0.0.2' });
     assert.equal((await elsewhere.upgrade('/v1/ws')).status, 101);
     assert.equal((await broker.stats()).connections_refused_address, 1);

@@ -6,16 +6,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Broker, SHARD_COUNTS, withBroker } from './harness/broker.mjs';
-import { EventStream, history, publish } from './harness/http.mjs';
+import { EventStream, get, history, publish } from './harness/http.mjs';
 import { Ledger } from './harness/order.mjs';
 import { until } from './harness/wait.mjs';
-import { JsonClient, RawClient } from './harness/ws.mjs';
+import { JsonClient, RawClient, query, topicPath } from './harness/ws.mjs';
 
 const KEEPS = (messages) => ({ 'namespace.default.history_messages': messages });
 
 for (const shards of SHARD_COUNTS) {
     test(`${shards} shards: cut off at random, again and again, under fire`, () =>
-        withBroker({ shards, set: KEEPS(100_000) }, async (broker) => {
+        withBroker({ shards, set: { ...KEEPS(100_000), 'broker.mesh_slots': 4 } }, async (broker) => {
             const ledger = new Ledger('cut');
             const { offset, epoch } = await (await JsonClient.open(broker)).subscribe('cut');
             let publishing = true;
@@ -161,6 +161,36 @@ test('raw: ?from= goes on, or closes with 4409', () =>
             assert.equal(await (await RawClient.open(broker, 'raw', { from })).closeCode(), 4409, from);
         await assert.rejects(RawClient.open(broker, 'raw', { from: 'x' }), { status: 400 });
         await assert.rejects(RawClient.open(broker, 'raw', { from: `${epoch}:16` }), { status: 400 });
+    }));
+
+test('a subscription by URL that is refused is told so, and nothing else happens', () =>
+    withBroker({ shards: 5, set: KEEPS(10) }, async (broker) => {
+        const { epoch } = await publish(broker, 'refused', 1);
+        const refused = [
+            ['refused', `${epoch}:2`, 'position_invalid'],
+            ['refused', 'sometimes', 'field_invalid'],
+        ];
+        for (const [topic, from, code] of refused) {
+            const headers = { accept: 'text/event-stream' };
+            const events = await get(broker, topicPath(topic) + query({ from }), { headers });
+            assert.deepEqual([events.status, events.json.error.code], [400, code], `${topic} from ${from}`);
+            await assert.rejects(RawClient.open(broker, topic, { from }), { status: 400 }, `${topic} from ${from}`);
+        }
+        for (const from of ['last', `${epoch}:1`])
+            await assert.rejects(RawClient.open(broker, 'refused/#', { from }), { status: 400 }, `a filter from ${from}`);
+        await publish(broker, 'refused', 2);
+        await broker.untilNothingIsLeft();
+    }));
+
+test('server-sent events of a filter cannot resume: they begin anew, and say so', () =>
+    withBroker({ shards: 5, set: KEEPS(10) }, async (broker) => {
+        const first = await EventStream.open(broker, 'streams/#');
+        await publish(broker, 'streams/a', 1);
+        const { id } = await first.inbox.take();
+        const back = await EventStream.open(broker, 'streams/#', {}, { 'last-event-id': id });
+        assert.equal(JSON.parse(back.opened.data).recovered, false);
+        await publish(broker, 'streams/b', 2);
+        assert.equal((await back.inbox.take()).data, '2');
     }));
 
 test('without history, a position at the tail is good and any other is not', () =>

@@ -51,7 +51,7 @@ process.on('exit', () => running.forEach((process) => process.kill('SIGKILL')));
 
 /*
  * options: shards, backend; set: {"section.key": value}; config: text of a configuration file; env: more variables;
- * files: {name: text}, made in the broker's own folder, which settings call @FOLDER@.
+ * files: {name: text}, made in the broker's own folder, which settings call @FOLDER@; program: instead of SHOALD.
  */
 export async function withBroker(options, body) {
     const broker = await Broker.start(options);
@@ -112,7 +112,7 @@ export class Broker {
         return broker;
     }
 
-    constructor({ shards, backend, set = {}, config, env = {}, files = {} }) {
+    constructor({ shards, backend, set = {}, config, env = {}, files = {}, program = SHOALD }) {
         this.folder = mkdtempSync(join(tmpdir(), 'shoal-test-'));
         this.clients = new Set();
         this.lines = []; // of the log, parsed; what is not JSON stands in `noise`
@@ -123,7 +123,7 @@ export class Broker {
         if (backend !== undefined) this.settings['io.backend'] = backend;
         for (const [name, text] of Object.entries(files)) this.file(name, text);
         if (config !== undefined) this.writeConfig(config);
-        this.spawn(env, config !== undefined);
+        this.spawn(program, env, config !== undefined);
     }
 
     get configFile() {
@@ -141,13 +141,13 @@ export class Broker {
         writeFileSync(this.configFile, text);
     }
 
-    spawn(env, with_file) {
+    spawn(program, env, with_file) {
         const args = Object.entries(this.settings).flatMap(([key, value]) => [
             '--set',
             `${key}=${value}`.replaceAll('@FOLDER@', this.folder),
         ]);
         if (with_file) args.push('--config', this.configFile);
-        this.process = spawn(SHOALD, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+        this.process = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
         running.add(this.process);
         createInterface({ input: this.process.stderr }).on('line', (line) => this.heard(line));
         this.exited = new Promise((resolve, reject) => {
