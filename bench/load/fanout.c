@@ -2,21 +2,21 @@
  * fanout: what a delivered message costs a WebSocket broker, and what an idle subscriber costs it in memory.
  *
  * Workload: one process, one thread. N subscribers connect to SUB_PATH; one publisher connects to PUB_PATH. A message
- * is SIZE bytes, of which the first eight are its number. The publisher keeps K messages in flight: it sends number i as
- * soon as every subscriber has had number i - K. Every subscriber checks that the numbers come in order, none twice and none missing.
+ * is SIZE bytes, of which the first eight are its number. The publisher keeps K messages in flight: it sends number i
+ * as soon as every subscriber has had number i - K. Every subscriber checks that the numbers come in order, none twice
+ * and none missing.
  *
- * Measured: CPU time of the broker's process (user and system, from /proc/PID/stat) from the first publish to the last delivery,
+ * Measured: CPU time of the broker's process (user and system) from the first publish to the last delivery,
  * divided by the deliveries; its resident memory before the subscribers came and with them idle. Peers are asked the
  * same, over the same protocol, one after another, in rounds (bench/run).
  *
- * Not measured: delay (issue of an open-loop generator), several cores, networks that lose packets. The clients' own CPU
- * time is on the same machine and not counted.
+ * Not measured: delay (issue of an open-loop generator), several cores, networks that lose packets. The clients' own
+ * CPU time is on the same machine and not counted.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +26,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "process.h"
 
 #define READ_SIZE (1 << 20)
 
@@ -57,59 +59,6 @@ static uint32_t *behind; /* how many subscribers have not had message i yet, by 
 static uint64_t delivered;
 static uint64_t all_have; /* messages that every subscriber has had */
 
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("fanout: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
-}
-
-/* --- the broker's process --- */
-
-/* CPU time so far, in us. */
-static uint64_t cpu_us(int pid)
-{
-    char path[64], text[1024];
-    uint64_t total = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "r");
-    if (!file || !fgets(text, sizeof text, file)) {
-        die("no process %d", pid);
-    }
-    fclose(file);
-    unsigned long user, system;
-    if (sscanf(strrchr(text, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2) {
-        total = (user + system) * (1000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
-    }
-    return total;
-}
-
-static uint64_t resident_bytes(int pid)
-{
-    char path[64], line[256];
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    FILE *file = fopen(path, "r");
-    uint64_t kilobytes = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        sscanf(line, "VmRSS: %lu kB", &kilobytes);
-    }
-    if (file) {
-        fclose(file);
-    }
-    return kilobytes * 1024;
-}
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* --- connecting --- */
 
 static void write_all(int socket, const char *bytes, size_t size)
@@ -129,9 +78,8 @@ static int connect_to(const char *path, uint32_t index)
 {
     int descriptor = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7F000001 + index / 20000)};
-    struct sockaddr_in target = {.sin_family = AF_INET,
-                                 .sin_port = htons((uint16_t)options.port),
-                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in target = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)options.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
     setsockopt(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -309,21 +257,21 @@ static void parse(int argc, char **argv)
                 "[--size BYTES] [--idle]");
         }
         if (strcmp(name, "--port") == 0) {
-            options.port = atoi(value);
+            options.port = (int)number_read(name, value, UINT16_MAX);
         } else if (strcmp(name, "--pid") == 0) {
-            options.pid = atoi(value);
+            options.pid = (int)number_read(name, value, INT32_MAX);
         } else if (strcmp(name, "--sub") == 0) {
             options.sub_path = value;
         } else if (strcmp(name, "--pub") == 0) {
             options.pub_path = value;
         } else if (strcmp(name, "--subscribers") == 0) {
-            options.subscribers = (uint32_t)atoi(value);
+            options.subscribers = (uint32_t)number_read(name, value, UINT32_MAX);
         } else if (strcmp(name, "--messages") == 0) {
-            options.messages = (uint32_t)atoi(value);
+            options.messages = (uint32_t)number_read(name, value, UINT32_MAX);
         } else if (strcmp(name, "--inflight") == 0) {
-            options.inflight = (uint32_t)atoi(value);
+            options.inflight = (uint32_t)number_read(name, value, UINT32_MAX);
         } else if (strcmp(name, "--size") == 0) {
-            options.size = (uint32_t)atoi(value);
+            options.size = (uint32_t)number_read(name, value, UINT32_MAX);
         } else {
             die("unknown option %s", name);
         }
@@ -349,27 +297,27 @@ int main(int argc, char **argv)
     int poll = epoll_create1(0);
     int publisher = connect_to(options.pub_path, 0);
     settle();
-    uint64_t resident = resident_bytes(options.pid), connect_cpu = cpu_us(options.pid);
+    uint64_t resident = process_resident_bytes(options.pid), connect_cpu = process_cpu_ns(options.pid);
     for (uint32_t i = 0; i < options.subscribers; i++) {
         subscribers[i].socket = connect_to(options.sub_path, i);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &subscribers[i]};
         epoll_ctl(poll, EPOLL_CTL_ADD, subscribers[i].socket, &event);
     }
-    connect_cpu = cpu_us(options.pid) - connect_cpu;
+    connect_cpu = process_cpu_ns(options.pid) - connect_cpu;
     settle();
-    double idle_bytes = (double)(resident_bytes(options.pid) - resident) / options.subscribers;
+    double idle_bytes = (double)(process_resident_bytes(options.pid) - resident) / options.subscribers;
     if (options.idle) {
         printf("subscribers=%u resident_bytes_each=%.0f connect_cpu_us_each=%.1f\n", options.subscribers, idle_bytes,
-               (double)connect_cpu / options.subscribers);
+               (double)connect_cpu / 1000 / options.subscribers);
         return 0;
     }
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(poll, EPOLL_CTL_ADD, publisher, &event);
     double begin = now_s();
-    uint64_t cpu = cpu_us(options.pid);
+    uint64_t cpu = process_cpu_ns(options.pid);
     fan_out(poll, publisher);
-    cpu = cpu_us(options.pid) - cpu;
+    cpu = process_cpu_ns(options.pid) - cpu;
     printf("subscribers=%u inflight=%u size=%u deliveries=%lu cpu_ns_each=%.0f seconds=%.2f\n", options.subscribers,
-           options.inflight, options.size, delivered, (double)cpu * 1000 / (double)delivered, now_s() - begin);
+           options.inflight, options.size, delivered, (double)cpu / (double)delivered, now_s() - begin);
     return 0;
 }
