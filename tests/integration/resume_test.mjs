@@ -177,7 +177,11 @@ test('a subscription by URL that is refused is told so, and nothing else happens
             await assert.rejects(RawClient.open(broker, topic, { from }), { status: 400 }, `${topic} from ${from}`);
         }
         for (const from of ['last', `${epoch}:1`])
-            await assert.rejects(RawClient.open(broker, 'refused/#', { from }), { status: 400 }, `a filter from ${from}`);
+            await assert.rejects(
+                RawClient.open(broker, 'refused/#', { from }),
+                { status: 400 },
+                `a filter from ${from}`,
+            );
         await publish(broker, 'refused', 2);
         await broker.untilNothingIsLeft();
     }));

@@ -40,7 +40,10 @@ class Client {
         this.opened = new Promise((resolve, reject) => {
             this.socket.on('open', resolve);
             this.socket.on('error', (error) => reject(error));
-            this.socket.on('unexpected-response', (_, response) => reject(new Refused(response)));
+            this.socket.on('unexpected-response', (request, response) => {
+                request.destroy();
+                reject(new Refused(response));
+            });
             this.socket.on('close', (code) => reject(new Error(`closed with ${code} before it was open`)));
         });
         this.opened.catch(() => {});
@@ -85,8 +88,6 @@ class Refused extends Error {
         super(`the upgrade was answered by ${response.statusCode}`);
         this.status = response.statusCode;
         this.headers = response.headers;
-        this.response = response;
-        response.resume();
     }
 }
 
