@@ -154,7 +154,8 @@ enum shoal_gap_reason {
     SHOAL_GAP_SLOW,    /* this client read too slowly for the topic's backlog */
     SHOAL_GAP_EXPIRED, /* the history no longer reaches back to where the client was */
     SHOAL_GAP_EPOCH,   /* the topic lost its history: how much was missed nobody knows */
-    SHOAL_GAP_FILTER,  /* a filter could not resume: what matched meanwhile, if anything, was missed (from, to: 0) */
+    SHOAL_GAP_FILTER,  /* a filter could not resume, or not know of all topics since the broker restarted: what else
+                          matched  meanwhile, if anything, was missed (from, to: 0) */
 };
 
 /* Messages that should have been delivered, and will not be. */
@@ -329,7 +330,8 @@ SHOAL_API enum shoal_error shoal_publish_wait(struct shoal_client *client, const
 
 /*
  * Waits until everything asked for so far is answered: publishes acknowledged (or failed), subscriptions established
- * (or refused), and their callbacks have returned. SHOAL_OK, SHOAL_ERROR_TIMEOUT, or the error of a client that has FAILED.
+ * (or refused), and their callbacks have returned. SHOAL_OK, SHOAL_ERROR_TIMEOUT, or the error of a client that has
+ * FAILED.
  */
 SHOAL_API enum shoal_error shoal_flush(struct shoal_client *client, int64_t timeout_ms);
 

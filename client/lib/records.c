@@ -162,11 +162,17 @@ static void tell_gap(const struct told *told, const struct shoal_gap *gap)
         told->subscriber.on_gap(told->subscription, gap, told->subscriber.context);
 }
 
-/* A subscription stands. Returns whether it had to begin anew. With the lock. */
+/*
+ * A subscription stands. Returns whether more may be missed than the broker can know: it could only begin anew, or it
+ * is a filter's and the broker another one, that has never heard of topics that this client has not heard of. With the
+ * lock.
+ */
 static bool establish(struct shoal_client *client, struct shoal_subscription *subscription, const struct reply *reply)
 {
-    bool restarted = subscription->restarts;
-    if (!subscription->established || restarted) {
+    bool anew = !subscription->established || subscription->restarts;
+    bool unknown =
+        subscription->restarts || (!anew && subscription->wild && subscription->instance != client->instance);
+    if (anew) {
         positions_free(&subscription->positions);
         subscription->since_ms = reply->time_ms;
     }
@@ -174,8 +180,9 @@ static bool establish(struct shoal_client *client, struct shoal_subscription *su
         subscription->position = (struct shoal_position){reply->epoch, reply->offset};
     subscription->established = true;
     subscription->restarts = false;
+    subscription->instance = client->instance;
     subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_LIVE);
-    return restarted;
+    return unknown;
 }
 
 static void ok(struct shoal_client *client, const struct reply *reply)
@@ -183,20 +190,20 @@ static void ok(struct shoal_client *client, const struct reply *reply)
     client_lock(client);
     struct shoal_subscription *subscription = subscriptions_asked(&client->subscriptions, bin_id_read(reply->id));
     struct told told = {0};
-    bool restarted = false;
+    bool unknown = false;
     struct shoal_position position = {reply->epoch, reply->offset};
     if (subscription && subscription->state == SUBSCRIPTION_ENDING) {
         unsubscribe_record(client, subscription);
         subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_DEAD);
     } else if (subscription) {
-        restarted = establish(client, subscription, reply);
+        unknown = establish(client, subscription, reply);
         told = told_of(subscription);
     }
     client_reports(client);
     client_unlock(client);
     if (told.subscription && told.subscriber.on_status)
         told.subscriber.on_status(told.subscription, SHOAL_OK, position, told.subscriber.context);
-    if (told.subscription && restarted) {
+    if (told.subscription && unknown) {
         bool wild = told.subscription->wild;
         tell_gap(&told, &(struct shoal_gap){.topic = told.subscription->filter,
                                             .reason = wild ? SHOAL_GAP_FILTER : SHOAL_GAP_EPOCH,

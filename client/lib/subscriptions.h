@@ -44,6 +44,7 @@ struct shoal_subscription {
     struct shoal_position position; /* of the last message; a topic's */
     struct positions positions;     /* a filter's */
     uint64_t since_ms;              /* a filter's: the broker's time when it was first established */
+    uint64_t instance;              /* of the broker that it was established at last */
     size_t filter_size;
     char filter[];
 };
