@@ -71,12 +71,31 @@ static void lane_that_is_missing_is_joined_later(void **state)
     host_destroy(host);
 }
 
-/* Two joins, and everybody leaves between the answers: who comes then must be told. */
+/* Counts what walks bring, and looks that the messages are where the feed says. */
+struct seen {
+    struct host *host;
+    uint32_t peer;
+    uint64_t count;
+};
+
+static void see(void *context, uint32_t subscription, uint64_t from, uint64_t to)
+{
+    struct seen *seen = context;
+    const struct feeds *feeds = &seen->host->peers[seen->peer]->feeds;
+    const struct feed *feed = feed_at(feeds, subscription_at(feeds, subscription)->feed);
+    for (uint64_t offset = from; offset <= to; offset++, seen->count++) {
+        const struct chunk *chunk = chunk_with(feed->base, offset);
+        assert_true(offset >= chunk->base && offset < chunk->base + chunk->count);
+    }
+}
+
+/* Two joins, and everybody leaves between the answers: who comes then has joined when it is told so, not before. */
 static void nobody_becomes_live_on_a_feed_that_leaves(void **state)
 {
     (void)state;
     struct host *host = host_create(2, 64, NULL);
     struct feeds *feeds = &host->peers[1]->feeds;
+    struct seen seen = {.host = host, .peer = 1};
     const char *topic = host_name_of(host, 0, "t");
     uint32_t raw = host_subscribe(host, 1, 7, LANE_RAW, topic, from_new);
     host_turn(host, 1); /* ASK_JOIN for raw */
@@ -88,37 +107,53 @@ static void nobody_becomes_live_on_a_feed_that_leaves(void **state)
     feeds_unsubscribe(feeds, json);
     host_turn(host, 1);
     uint32_t late = host_subscribe(host, 1, 9, LANE_RAW, topic, from_new);
+    host_asks(host, 0, UINT32_MAX);
+    host_publish(host, 0, topic, "x");
+    host_asks(host, 0, UINT32_MAX);
     host_settle(host);
-    assert_int_equal(host_subscribed(host, 1, late)->error, REPLY_OK);
+    host_deliver(host, 1, see, &seen);
+    const struct feed_answer *answer = host_subscribed(host, 1, late);
+    assert_int_equal(answer->error, REPLY_OK);
+    assert_int_equal(answer->offset + seen.count, 1); /* before it came, or seen */
     host_publish_now(host, 0, topic, "x");
-    assert_int_equal(feed_named(host, 1, topic)->tail, 1);
-    host_deliver(host, 1, NULL, NULL);
+    host_deliver(host, 1, see, &seen);
+    assert_int_equal(answer->offset + seen.count, 2);
     host_destroy(host);
 }
 
-/* Left with messages that no walk has taken: the feed goes when the walk has been. */
+/* Left with messages that no walk has taken: the feed goes when the walk has been, or is followed again as it stands.
+ */
 static void feed_that_is_left_while_dirty(void **state)
 {
     (void)state;
     struct host *host = host_create(1, 64, NULL);
     struct feeds *feeds = &host->peers[0]->feeds;
+    struct seen seen = {.host = host, .peer = 0};
     for (int wild = 0; wild < 2; wild++) {
         uint32_t subscription = live_subscription(host, 0, 7, wild ? "t/#" : "t/1");
         host_publish_now(host, 0, "t/1", "x");
         feeds_unsubscribe(feeds, subscription);
         for (int i = 0; i < 10; i++)
             host_turn(host, 0);
+        host_publish(host, 0, "t/1", "x");
+        for (int i = 0; i < 10; i++)
+            host_turn(host, 0);
         uint32_t again = host_subscribe(host, 0, 8, LANE_RAW, wild ? "t/#" : "t/1", from_new);
+        host_publish(host, 0, "t/1", "x");
         for (int i = 0; i < 10; i++)
             host_turn(host, 0);
         assert_non_null(host_subscribed(host, 0, again));
+        host_publish(host, 0, "t/1", "x");
+        for (int i = 0; i < 10; i++)
+            host_turn(host, 0);
+        host_deliver(host, 0, see, &seen);
         feeds_unsubscribe(feeds, again);
-        host_deliver(host, 0, NULL, NULL);
         host_settle(host);
         feeds_sweep(feeds, slab_end(&feeds->feeds));
         host_settle(host);
         assert_int_equal(feeds->feeds.used, 0);
     }
+    assert_true(seen.count >= 2);
     host_destroy(host);
 }
 

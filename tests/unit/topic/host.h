@@ -288,23 +288,46 @@ static inline void host_destroy(struct host *host)
 
 /* --- delivery, as simple as can be --- */
 
-/* Walks all dirty feeds of a peer to their ends; all subscribers take everything, and `seen` is called for each. */
-static inline void host_deliver(struct host *host, uint32_t number,
-                                void (*seen)(void *context, uint32_t subscription, uint64_t from, uint64_t to),
-                                void *context)
+typedef void host_seen(void *context, uint32_t subscription, uint64_t from, uint64_t to);
+
+struct host_delivery {
+    struct feeds *feeds;
+    host_seen *seen; /* NULL: nobody looks */
+    void *context;
+};
+
+/* Whoever has a cursor at the former tail reads on to the present one. */
+static inline void host_woken(void *context, uint32_t number)
 {
-    struct feeds *feeds = &host->peers[number]->feeds;
+    const struct host_delivery *delivery = context;
+    const struct cursor *cursor = cursor_at(delivery->feeds, number);
+    uint64_t tail = feed_at(delivery->feeds, subscription_at(delivery->feeds, cursor->subscription)->feed)->tail;
+    bool dropped;
+    if (delivery->seen)
+        delivery->seen(delivery->context, cursor->subscription, cursor->offset + 1, tail);
+    cursor_move(delivery->feeds, number, NULL, tail, 0, &dropped);
+}
+
+static inline void host_walk(const struct host_delivery *delivery, uint32_t number)
+{
+    struct feed *feed = feed_at(delivery->feeds, number);
+    for (; feed->walk_at < feed->walk_end; feed->walk_at++) {
+        uint32_t subscription = feed->subscribers.items[feed->walk_at];
+        if (!subscription_at(delivery->feeds, subscription)->cursor && delivery->seen)
+            delivery->seen(delivery->context, subscription, feed->walked + 1, feed->target);
+    }
+    feed_walk_finish(delivery->feeds, number);
+}
+
+/* Walks all dirty feeds of a peer to their ends; all subscribers take everything, and `seen` is called for each. */
+static inline void host_deliver(struct host *host, uint32_t number, host_seen *seen, void *context)
+{
+    struct host_delivery delivery = {.feeds = &host->peers[number]->feeds, .seen = seen, .context = context};
     uint32_t dirty;
-    while ((dirty = feeds_dirty_take(feeds)) != 0) {
-        struct feed *feed = feed_at(feeds, dirty);
-        while (feed_walk_begin(feeds, dirty)) {
-            for (; feed->walk_at < feed->walk_end; feed->walk_at++) {
-                uint32_t subscription = feed->subscribers.items[feed->walk_at];
-                if (!subscription_at(feeds, subscription)->cursor && seen)
-                    seen(context, subscription, feed->walked + 1, feed->target);
-            }
-            feed_walk_finish(feeds, dirty);
-        }
+    while ((dirty = feeds_dirty_take(delivery.feeds)) != 0) {
+        feed_unpark(delivery.feeds, dirty, host_woken, &delivery);
+        while (feed_walk_begin(delivery.feeds, dirty))
+            host_walk(&delivery, dirty);
     }
 }
 
