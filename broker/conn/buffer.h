@@ -36,7 +36,7 @@ static inline void buffer_free(struct buffer *buffer)
 static inline char *buffer_reach(struct buffer *buffer, size_t more)
 {
     uint32_t waiting = buffer_waiting(buffer);
-    if (buffer->at) {
+    if (buffer->at && buffer->bytes) { /* the second for gcc, which sees an `at` without bytes coming */
         memmove(buffer->bytes, buffer->bytes + buffer->at, waiting);
         buffer->at = 0;
         buffer->size = waiting;
