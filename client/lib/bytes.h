@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/span.h"
+
 #define BYTES_KEPT_MAX (256u << 10) /* an empty queue keeps no more than this */
 
 struct bytes {
@@ -23,6 +25,12 @@ struct bytes {
 static inline size_t bytes_waiting(const struct bytes *bytes)
 {
     return bytes->size - bytes->at;
+}
+
+/* Those that wait. Borrowed until the queue is changed. */
+static inline struct span bytes_span(const struct bytes *bytes)
+{
+    return bytes->data ? (struct span){bytes->data + bytes->at, bytes_waiting(bytes)} : SPAN_NONE;
 }
 
 static inline void bytes_free(struct bytes *bytes)

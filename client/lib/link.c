@@ -263,8 +263,7 @@ static enum link_event handshaking(struct link *link, int64_t now_ms)
     while (receive(link, now_ms)) {
     }
     struct handshake_answer answer;
-    size_t size = handshake_answer_read((struct span){link->in.data + link->in.at, bytes_waiting(&link->in)}, link->key,
-                                        link->ended, &answer);
+    size_t size = handshake_answer_read(bytes_span(&link->in), link->key, link->ended, &answer);
     if (answer.error)
         return lose(link, answer.error, answer.final, answer.detail);
     if (size == 0)
@@ -316,7 +315,7 @@ static enum link_event data_event(struct link *link, const struct ws_event *even
         return lose(link, SHOAL_ERROR_MEMORY, false, "no memory for a message");
     if (!event->last)
         return LINK_IDLE;
-    *message = (struct span){link->message.data, bytes_waiting(&link->message)};
+    *message = bytes_span(&link->message);
     link->message_given = true;
     return LINK_MESSAGE;
 }

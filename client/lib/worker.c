@@ -152,8 +152,7 @@ static bool batch_subscription(struct shoal_client *client, struct shoal_subscri
     bool resumes = subscription->wild && subscription->established && !subscription->restarts;
     if (resumes && !positions_take(client, subscription, &positions))
         subscription->restarts = true;
-    subscription_command(&client->subscriptions, subscription, id,
-                         (struct span){positions.data, bytes_waiting(&positions)}, &command);
+    subscription_command(&client->subscriptions, subscription, id, bytes_span(&positions), &command);
     size_t waiting = bytes_waiting(&client->batch);
     bool fits = waiting == 0 || waiting + bin_command_write(&command, NULL, 0) <= most;
     if (fits && batch_command(client, &command))
@@ -194,12 +193,13 @@ static bool send_batch(struct shoal_client *client, int64_t now_ms)
     bytes_clear(&client->batch);
     client_lock(client);
     size_t most = client->payload_bytes_max < BATCH_BYTES_MAX ? client->payload_bytes_max : BATCH_BYTES_MAX;
-    if (bytes_add(&client->batch, client->control.data + client->control.at, bytes_waiting(&client->control)))
+    struct span control = bytes_span(&client->control);
+    if (bytes_add(&client->batch, control.data, control.size))
         bytes_clear(&client->control);
     batch_subscriptions(client, most, now_ms);
     batch_publishes(client, most, now_ms);
     client_unlock(client);
-    struct span body = {client->batch.data, bytes_waiting(&client->batch)};
+    struct span body = bytes_span(&client->batch);
     return body.size > 0 && link_send(&client->link, body);
 }
 

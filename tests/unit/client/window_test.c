@@ -1,0 +1,180 @@
+/*
+ * window_test: publishes go out in order, come back in any order, are sent again with the same bytes, and never take
+ * more than they may.
+ */
+#include "client/window.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "protocol/dialect_bin.h"
+
+static struct command publish_of(const char *payload)
+{
+    return (struct command){.verb = COMMAND_PUBLISH, .topic = SPAN_LITERAL("a"), .payload = {payload, strlen(payload)}};
+}
+
+static void put(struct window *window, const char *payload)
+{
+    struct command command = publish_of(payload);
+    size_t size = window_size_of(&command), before = window->bytes;
+    assert_true(window_fits(window, size));
+    assert_true(window_put(window, &command, NULL, NULL));
+    assert_int_equal(window->bytes - before, size);
+}
+
+static uint32_t sent(struct window *window)
+{
+    const struct publish *publish = window_send(window, SIZE_MAX, 1, 7);
+    if (!publish)
+        return 0;
+    struct command command;
+    size_t at = 0;
+    struct span record = {publish->record, publish->size};
+    assert_int_equal(dialect_bin.parse(record, false, &at, NULL, &command), REPLY_OK);
+    assert_int_equal(command.key.size, 12);
+    return bin_id_read(command.id);
+}
+
+static size_t list_free(struct publish_list *list)
+{
+    size_t count = 0;
+    for (struct publish *next; list->first; list->first = next, count++) {
+        next = list->first->next;
+        free(list->first);
+    }
+    return count;
+}
+
+static bool done(struct window *window, uint32_t id)
+{
+    struct publish_list list = {0};
+    bool was = window_done(window, id, SHOAL_OK, (struct shoal_position){0}, &list);
+    assert_int_equal(list_free(&list), was);
+    return was;
+}
+
+static void in_order_and_again(void **state)
+{
+    (void)state;
+    struct window window;
+    assert_true(window_init(&window, 8, 1 << 20, 42));
+    for (int i = 0; i < 5; i++)
+        put(&window, "x");
+    for (uint32_t id = 1; id <= 3; id++)
+        assert_int_equal(sent(&window), id);
+    assert_false(done(&window, 4)); /* not sent yet */
+    assert_true(done(&window, 2));
+    assert_false(done(&window, 2));
+    assert_int_equal(window.first, 0); /* 1 is still there */
+    window_rewind(&window);
+    assert_int_equal(sent(&window), 1);
+    assert_int_equal(sent(&window), 3); /* 2 is done */
+    assert_int_equal(sent(&window), 4);
+    assert_int_equal(sent(&window), 5);
+    assert_int_equal(sent(&window), 0);
+    assert_true(done(&window, 1));
+    assert_int_equal(window.first, 2);
+    for (uint32_t id = 3; id <= 5; id++)
+        assert_true(done(&window, id));
+    assert_int_equal(window.bytes, 0);
+    assert_int_equal(window.count, 0);
+    window_free(&window);
+}
+
+static void bounds(void **state)
+{
+    (void)state;
+    struct window window;
+    struct command command = publish_of("0123456789");
+    size_t size = window_size_of(&command);
+    assert_true(window_init(&window, 4, 3 * size + 1, 42));
+    for (int i = 0; i < 3; i++)
+        put(&window, "0123456789");
+    assert_false(window_fits(&window, size));
+    assert_true(window_fits(&window, 1));
+    window.bytes_max += size;
+    put(&window, "");
+    assert_false(window_fits(&window, 0)); /* 4 messages */
+    assert_null(window_send(&window, size - 1, 1, 7));
+    assert_int_equal(sent(&window), 1);
+    assert_true(done(&window, 1));
+    assert_true(window_fits(&window, 1));
+    window_free(&window); /* with some left */
+}
+
+static bool was_sent_elsewhere(const struct publish *publish, const void *what)
+{
+    return publish->sent_ms && publish->instance != *(const uint64_t *)what;
+}
+
+static void uncertain_ones_fail(void **state)
+{
+    (void)state;
+    struct window window;
+    assert_true(window_init(&window, 8, 1 << 20, 42));
+    for (int i = 0; i < 5; i++)
+        put(&window, "x");
+    for (int i = 0; i < 3; i++)
+        sent(&window);
+    window_postpone(&window, 2);
+    struct publish_list list = {0};
+    uint64_t instance = 8;
+    window_fail(&window, was_sent_elsewhere, &instance, SHOAL_ERROR_UNCERTAIN, &list);
+    assert_int_equal(list.first->error, SHOAL_ERROR_UNCERTAIN);
+    assert_int_equal(list_free(&list), 2);
+    window_rewind(&window);
+    assert_int_equal(sent(&window), 2);
+    assert_int_equal(sent(&window), 4);
+    window_free(&window);
+}
+
+/* Ids come round again, and the slots with them, against a slow model: a bit for each number. */
+static void round_and_round(void **state)
+{
+    (void)state;
+    struct window window;
+    assert_true(window_init(&window, 64, 1 << 20, 42));
+    window.first = window.unsent = window.next = (uint64_t)PUBLISH_IDS * 3 - 500;
+    bool open[2000] = {false};
+    uint32_t ids[2000], put_count = 0, sent_count = 0;
+    unsigned random = 1;
+    while (sent_count < 1000 || window.count) {
+        random = random * 1103515245 + 12345;
+        if (put_count < 1000 && window_fits(&window, 100)) {
+            put(&window, "x");
+            put_count++;
+        }
+        uint32_t id = sent(&window);
+        if (id) {
+            assert_true(id >= 1 && id <= PUBLISH_IDS);
+            ids[sent_count] = id;
+            open[sent_count++] = true;
+        }
+        uint32_t pick = sent_count ? (random >> 16) % sent_count : 0;
+        if (sent_count)
+            assert_int_equal(done(&window, ids[pick]), open[pick]);
+        open[pick] = false;
+        for (uint32_t i = 0; put_count == 1000 && i < sent_count; i++)
+            if (open[i]) {
+                assert_true(done(&window, ids[i]));
+                open[i] = false;
+            }
+    }
+    assert_int_equal(window.bytes, 0);
+    window_free(&window);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_order_and_again),
+        cmocka_unit_test(bounds),
+        cmocka_unit_test(uncertain_ones_fail),
+        cmocka_unit_test(round_and_round),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
