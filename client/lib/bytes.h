@@ -48,8 +48,8 @@ static inline char *bytes_reach(struct bytes *bytes, size_t more)
         bytes->at = 0;
         bytes->size = waiting;
     }
-    if (bytes->size + more > bytes->room) {
-        size_t room = bytes->size + more + (bytes->size + more) / 2;
+    if (bytes->size + more > bytes->room || !bytes->data) {
+        size_t room = bytes->size + more + (bytes->size + more) / 2 + 1;
         char *grown = realloc(bytes->data, room);
         if (!grown)
             return NULL;

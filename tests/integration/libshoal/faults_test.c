@@ -18,10 +18,12 @@
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #define CUT_MESSAGES 4000
+#define CUT_BYTES    20000
 #endif
 #endif
 #ifndef CUT_MESSAGES
 #define CUT_MESSAGES 30000
+#define CUT_BYTES    100000
 #endif
 
 static const char *const keeps_much[] = {"namespace.default.history_messages=1000000",
@@ -127,14 +129,14 @@ static void cut_again_and_again(void **state)
     (void)state;
     enum { MESSAGES = CUT_MESSAGES };
     struct broker broker;
-    struct proxy proxy;
+    static struct proxy proxy; /* outlives a test that fails */
     broker_start(&broker, keeps_much);
     proxy_start(&proxy, broker.port, 4711);
     struct shoal_client *publisher = client_of(options_for(proxy.port));
     struct shoal_client *one = client_of(options_for(proxy.port)), *wild = client_of(options_for(proxy.port));
     follow(one, "faults/a", &readers[0]);
     follow(wild, "faults/#", &readers[1]);
-    atomic_store(&proxy.bytes_most, 100000);
+    atomic_store(&proxy.bytes_most, CUT_BYTES);
     for (uint32_t number = 0; number < MESSAGES; number++) {
         publish_number(publisher, number);
         if (number % 1000 == 0)
@@ -219,7 +221,7 @@ static void silent_broker_is_left(void **state)
 {
     (void)state;
     struct broker broker;
-    struct proxy proxy;
+    static struct proxy proxy; /* outlives a test that fails */
     broker_start(&broker, keeps_much);
     proxy_start(&proxy, broker.port, 1);
     struct shoal_options *options = options_for(proxy.port);

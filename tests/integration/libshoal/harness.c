@@ -43,14 +43,14 @@ static const char *environment(const char *name)
     return value;
 }
 
-/* In the child. */
-static void run(const struct broker *broker)
+/* In the child, which must not fail like a test. */
+static void run(const struct broker *broker, const char *program, const char *room)
 {
     static char listen_at[64], backend[64];
-    const char *arguments[ARGUMENTS_MAX] = {environment("SHOALD")};
+    const char *arguments[ARGUMENTS_MAX] = {program};
     int count = 1;
     snprintf(listen_at, sizeof listen_at, "listen.address=127.0.0.1:%d", broker->port);
-    snprintf(backend, sizeof backend, "io.backend=%s", environment("SHOAL_BACKEND"));
+    snprintf(backend, sizeof backend, "io.backend=%s", room);
     const char *const always[] = {listen_at,          backend, "admin.address=127.0.0.1:0", "broker.shards=2",
                                   "broker.drain_s=0", NULL};
     const char *const *const lists[] = {always, broker->settings};
@@ -77,10 +77,11 @@ static int port_in(const char *line, const char *before)
 void broker_again(struct broker *broker)
 {
     static char text[LOG_BYTES_MAX];
+    const char *program = environment("SHOALD"), *room = environment("SHOAL_BACKEND");
     broker->pid = fork();
     assert_true(broker->pid >= 0);
     if (broker->pid == 0)
-        run(broker);
+        run(broker, program, room);
     for (int waited = 0; waited < PATIENCE_MS; waited += 10) {
         sleep_ms(10);
         const char *ready = log_read(broker, text) ? strstr(text, "\"event\":\"ready\"") : NULL;
