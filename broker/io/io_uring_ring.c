@@ -29,7 +29,7 @@
 
 enum {
     SUBMISSIONS = 4096,
-    COMPLETIONS = 16384,
+    COMPLETIONS = 4096,
     BACKLOG_FIRST = 1024,
     WORKERS = 2, /* threads of the kernel's for shutdown(), the one request that cannot be done at once */
     BUFFER_GROUP = 0,
