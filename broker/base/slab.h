@@ -53,8 +53,7 @@ void slab_destroy(struct slab *slab);
 /* A record of zeros; its number, or 0: `records_max` are in use, or there is no memory. */
 uint32_t slab_take(struct slab *slab);
 
-/* A record of zeros at a number that somebody else chose and that is not in use. False: beyond the bound or no memory.
- */
+/* A record of zeros at a number that somebody else chose, not in use. False: beyond the bound, or no memory. */
 bool slab_claim(struct slab *slab, uint32_t number);
 
 /* The record is free; its bytes may be gone at once. */

@@ -1,9 +1,9 @@
 /*
  * close: how a connection ends.
  *
- *   conn_close   says why (close frame, or the end of the HTTP response), sends what is left, ends our direction, and
- * waits some seconds for the peer's end, so that our last bytes are not destroyed by a reset conn_abort   at once: the
- * peer has gone, or does not deserve a word
+ *   conn_close   says why (close frame, or the end of the HTTP response), sends what is left, ends our direction,
+ *                and waits some seconds for the peer's end, so that our last bytes are not destroyed by a reset
+ *   conn_abort   at once: the peer has gone, or does not deserve a word
  *
  * Both only mark; the close step of the turn (close_turn) frees what the connection had and begins io_close().
  */
@@ -15,8 +15,7 @@
 /* How long a peer may take to read our last bytes and to end its direction. */
 #define CLOSE_LINGER_MS 5000
 
-/* Closes a WebSocket with a code, a stream without one; any other state at once. Does nothing if it is closing already.
- */
+/* Closes a WebSocket with a code, a stream without one; any other state at once. Nothing if it is closing already. */
 void conn_close(struct conns *conns, uint32_t slot, uint16_t code);
 
 /* After the last HTTP response: sends what is queued, then ends. */

@@ -16,8 +16,8 @@
  *      BODY ──▶ ANSWERING ──────────▶ CLOSING      OPENING   handshake: a topic URL's subscription is awaited
  *                                       │          OPEN      a WebSocket
  *                                       ▼          STREAM    server-sent events
- *                                     GONE         CLOSING   deadline: the last bytes go out, then the peer's end is
- * awaited GONE      io_close() has begun; IO_CLOSED frees the slot
+ *                                     GONE         CLOSING   deadline: the last bytes go out, the peer's end is awaited
+ *                                                  GONE      io_close() has begun; IO_CLOSED frees the slot
  *
  * An idle subscriber is a struct conn and its subscriptions, nothing more. Everything that few connections need at a
  * time lives in the session, which comes and goes with the need.
@@ -173,7 +173,7 @@ struct conns {
     _Atomic uint32_t *connections; /* of all shards: touched when one comes or goes */
     uint64_t instance;             /* of this run of the broker, told to clients */
     uint16_t generation;           /* of the last one accepted */
-    int64_t rest_us;     /* until the first of the resting feeds is due; 0: none rests */
+    int64_t rest_us;               /* until the first of the resting feeds is due; 0: none rests */
     bool draining;
     bool accept_paused;
     int64_t now_us; /* monotonic, of this turn */

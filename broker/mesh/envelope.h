@@ -37,7 +37,7 @@ enum envelope_kind {
     ASK_WALKED,   /* topic, offset: all our subscribers that keep up have been sent the log so far */
     ASK_READ,     /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
     ASK_INSPECT,  /* inspection (lent): a page of the shard's tables; goes back in TELL_INSPECTED */
-    ASK_REPLAY,        /* replay: what a filter's subscriber missed here; goes back in TELL_REPLAY */
+    ASK_REPLAY,   /* replay: what a filter's subscriber missed here; goes back in TELL_REPLAY */
     /* tells */
     TELL_PUBLISHED, /* ticket, with its status, epoch and offset set */
     TELL_JOINED,    /* feed, topic, epoch, offset (the tail), lanes, status; else than REPLY_OK: not joined */

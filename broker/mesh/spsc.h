@@ -15,8 +15,7 @@
  * line that the other side writes, but the slot itself.
  *
  *   [S1] producer: slot written, then head stored (release)  ─▶  consumer: head loaded (acquire), then slot read
- *   [S2] consumer: slot read, then tail stored (release)     ─▶  producer: tail loaded (acquire), then slot written
- * again
+ *   [S2] consumer: slot read, then tail stored (release)  ─▶  producer: tail loaded (acquire), then slot written again
  *
  * Progress: wait-free on both sides; a full ring and an empty one are answers. Order is that of the pushes.
  */

@@ -7,9 +7,9 @@
  *         ──▶ lane json  ends │ 88│170│...         bytes [frame 0][frame 1]…
  *         ──▶ next chunk (a reference), once there is one
  *
- * The owner of the log alone appends. What lies below the tail never changes and never moves, so every
- * shard that was told of the tail (through the mesh, which orders memory) reads it without a lock, and sends any run of
- * messages with one pointer and one length.
+ * The owner of the log alone appends. What lies below the tail never changes and never moves, so every shard that was
+ * told of the tail (through the mesh, which orders memory) reads it without a lock, and sends any run of messages with
+ * one pointer and one length.
  *
  * A lane is either absent or complete up to the tail. The owner adds a lane to its open chunk when somebody wants it;
  * a sealed chunk gets a missing lane from whoever needs it first (chunk_lane_make): two may write it at once, one of
@@ -66,8 +66,10 @@ struct chunk {
 uint64_t chunk_bytes_in_use(void);
 uint64_t chunk_count_in_use(void);
 
-/* An empty chunk with these lanes, each with `room` bytes; of a filter's log if `origins`. Gives a reference. NULL: no
- * memory. */
+/*
+ * An empty chunk with these lanes, each with `room` bytes; of a filter's log if `origins`. Gives a reference. NULL: no
+ * memory.
+ */
 struct chunk *chunk_create(uint64_t base, uint64_t start_bytes, uint32_t messages_max, uint32_t room, uint8_t lanes,
                            bool origins);
 

@@ -18,8 +18,9 @@
  *
  * A feed's life (topic: one owner; filter: all shards are asked, each as an owner of topics that may match):
  *
- *      NEW ── ask ──▶ JOINING ── answered ──▶ JOINED ── nobody follows, ask ──▶ LEAVING ── answered ──▶ gone, or NEW
- * again ▲ TELL_FOLLOW ────────────────┘   a topic that is here only because it matches a filter of this shard
+ *      NEW ── ask ──▶ JOINING ── answered ──▶ JOINED ── unused, ask ──▶ LEAVING ── answered ──▶ gone, or NEW again
+ *                                                ▲
+ *                             TELL_FOLLOW ───────┘   a topic that is here only for a filter of this shard
  *
  * All of a subscription is in fixed-size records without pointers; feeds and holds point at names and chunks, which
  * are to be found again by name and offset.
@@ -234,8 +235,7 @@ struct chunk *cursor_chunk(struct feeds *feeds, const struct cursor *cursor);
 /*
  * Puts a cursor after `offset`, with `partial` bytes of the next message sent. `chunk` is where the next message is, or
  * one before it in the chain. True: it has reached the tail, where it is parked, unless its place is the feed's again:
- * then
- * `*dropped` is true, the subscription is up to date, and the cursor is gone.
+ * then `*dropped` is true, the subscription is up to date, and the cursor is gone.
  */
 bool cursor_move(struct feeds *feeds, uint32_t cursor, struct chunk *chunk, uint64_t offset, uint32_t partial,
                  bool *dropped);
@@ -243,8 +243,7 @@ bool cursor_move(struct feeds *feeds, uint32_t cursor, struct chunk *chunk, uint
 /* Parked cursors that have something to read now go to where it is. Calls back for each. */
 void feed_unpark(struct feeds *feeds, uint32_t number, void (*woken)(void *context, uint32_t cursor), void *context);
 
-/* The hold whose chunk the backlog has outgrown, 0: none. Its cursors must be moved on, or their subscriptions ended.
- */
+/* The hold whose chunk the backlog has outgrown, 0: none. Its cursors must move on, or their subscriptions end. */
 uint32_t feed_passed(struct feeds *feeds, uint32_t number);
 
 /* The first message that a subscriber that was passed may go on with. */

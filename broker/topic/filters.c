@@ -249,8 +249,7 @@ static void prune(struct filters *filters, uint32_t number)
     }
 }
 
-/* The node where a filter ends, and whether its values are those below it. 0: there is none, or (with `create`) no
- * room. */
+/* The node where a filter ends, and whether its values are those below it. 0: there is none, or (`create`) no room. */
 static uint32_t node_of(struct filters *filters, struct span filter, bool create, bool *below)
 {
     uint32_t number = ROOT;

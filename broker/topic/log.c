@@ -81,9 +81,10 @@ static struct chunk *chunk_with_entry(const struct log *log, const struct log_li
 static bool append(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct entry *entry)
 {
     uint32_t needed = 0;
-    uint32_t before = log->newest ? log->newest->measure : 0;
-    if (!open_chunk_serves(log, lanes) || !entry_append(log->newest, entry, &needed)) {
-        struct chunk *chunk = chunk_with_entry(log, limits, lanes, entry, needed);
+    struct chunk *chunk = open_chunk_serves(log, lanes) ? log->newest : NULL;
+    uint32_t before = chunk ? chunk->measure : 0;
+    if (!chunk || !entry_append(chunk, entry, &needed)) {
+        chunk = chunk_with_entry(log, limits, lanes, entry, needed);
         if (!chunk) {
             return false;
         }
@@ -91,7 +92,7 @@ static bool append(struct log *log, const struct log_limits *limits, uint8_t lan
         chunk_becomes_newest(log, chunk);
     }
     log->tail++;
-    log->bytes += log->newest->measure - before;
+    log->bytes += chunk->measure - before;
     return true;
 }
 

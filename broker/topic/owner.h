@@ -89,7 +89,7 @@ struct owner {
     struct filters *filters; /* of all shards: value = shard << 8 | lanes */
     struct vector matches;   /* scratch */
     struct idempotency idempotency;
-    struct queue dirty; /* topics with followers to be told */
+    struct queue dirty;           /* topics with followers to be told */
     struct ticket *answers_first; /* answers that found no room in their ring */
     struct ticket *answers_last;
     uint32_t sweep_at;

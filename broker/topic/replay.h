@@ -1,8 +1,8 @@
 /*
  * replay: what a filter's subscriber has missed, asked of every owner.
  *
- *   conn/replay ── ASK_REPLAY (one to each shard) ──▶ owner: one piece for each of its topics that match ── TELL_REPLAY
- * ──▶ back
+ *   conn/replay ── ASK_REPLAY (one to each shard) ──▶ owner: a piece for each of its topics that match
+ *               ◀── TELL_REPLAY ────────────────────
  *
  * A piece is a stretch of a topic's history: from the position that the subscriber named, or for other topics from the
  * time that it named, up to what the asking shard had been told when the owner answered. All later messages come to
