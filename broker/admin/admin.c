@@ -198,7 +198,10 @@ static void *serve(void *argument)
         look_at_turns(admin);
         MHD_run(admin->daemon);
         bool busy = jobs_turn(admin);
-        wait_for_something(admin, busy);
+        if (!admin->resumed) {
+            wait_for_something(admin, busy);
+        }
+        admin->resumed = false;
     }
     jobs_abandon(admin);
     MHD_run(admin->daemon); /* the last answers */

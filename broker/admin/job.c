@@ -48,6 +48,7 @@ void job_ask(struct job *job, uint32_t shard)
 static void let_go(struct job *job, enum job_state next)
 {
     MHD_resume_connection(job->request->connection);
+    job->request->admin->resumed = true;
     json_decref(job->body);
     job->body = NULL;
     job->list = NULL;

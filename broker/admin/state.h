@@ -72,6 +72,7 @@ struct admin {
     /* the port's thread */
     struct job jobs[JOBS_MAX];
     int64_t now_ms; /* monotonic, of this turn of the loop */
+    bool resumed;   /* in this turn of the loop: the library has to be run for it */
     int64_t turns_looked_ms;
     uint64_t turns_seen[SHARDS_MAX];
     int64_t turned_ms[SHARDS_MAX]; /* when each shard was last seen to turn */

@@ -41,6 +41,10 @@ static int refused(const struct options *options, const char *command, const str
 {
     json_t *body = json_loadb(answer->body, answer->size, 0, NULL);
     const char *message = json_string_value(json_object_get(json_object_get(body, "error"), "message"));
+    const char *code = json_string_value(json_object_get(json_object_get(body, "error"), "code"));
+    if (code && strcmp(code, "not_found") == 0) {
+        message = NULL; /* the path is not known: a data port says the same */
+    }
     int status = message ? status_of_http(answer->status) : EXIT_UNREACHABLE;
     if (message && answer->status == 401) {
         fail(status, command, "%s (here: --admin-token or SHOAL_ADMIN_TOKEN)", message);
