@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "protocol/dialect.h"
-#include "shoal.h"
+#include <shoal.h>
 
 static const struct {
     const char *name;

@@ -6,7 +6,7 @@
 
 #include "client/bytes.h"
 #include "protocol/span.h"
-#include "shoal.h"
+#include <shoal.h>
 
 #define HANDSHAKE_ANSWER_BYTES_MAX 16384
 

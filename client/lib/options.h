@@ -4,7 +4,7 @@
 #ifndef SHOAL_CLIENT_OPTIONS_H
 #define SHOAL_CLIENT_OPTIONS_H
 
-#include "shoal.h"
+#include <shoal.h>
 
 #define HOST_BYTES_MAX  255
 #define TOKEN_BYTES_MAX 8192

@@ -9,7 +9,7 @@
 #define SHOAL_CLIENT_POSITIONS_H
 
 #include "protocol/span.h"
-#include "shoal.h"
+#include <shoal.h>
 
 #define POSITIONS_MAX 16384
 

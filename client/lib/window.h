@@ -14,7 +14,7 @@
 #define SHOAL_CLIENT_WINDOW_H
 
 #include "protocol/command.h"
-#include "shoal.h"
+#include <shoal.h>
 
 #define PUBLISH_IDS 0x7FFFFFFFu /* ids of publishes are 1 to this */
 

@@ -56,8 +56,8 @@ def publish(v):
 
 def hello(v):
     names = [text(v[name]) for name in ("server", "node", "session")]
-    limits = [v[name] for name in ("payload_bytes_max", "subscriptions_max", "heartbeat_interval_ms", "idempotency_ms")]
-    head = pack("<BBBB", 1, *map(len, names)) + pack("<IIII", *limits)
+    limits = ("payload_bytes_max", "subscriptions_max", "heartbeat_interval_ms", "idempotency_ms")
+    head = pack("<BBBB", 1, *map(len, names)) + pack("<IIII", *(v[name] for name in limits))
     return record(0x81, head + pack("<QQ", v["time_ms"], int(v["instance"], 16)) + b"".join(names))
 
 
@@ -99,7 +99,8 @@ VECTORS = [
     {"op": "subscribe", "id": 2, "topic": "a", "from": "last"},
     {"op": "subscribe", "id": 3, "topic": "demo/hello", "from": "position", "epoch": EPOCH, "offset": 41},
     {"op": "subscribe", "id": 4, "topic": "#", "from": "positions", "since_ms": 1763700000000, "positions": [
-        {"topic": "a", "epoch": EPOCH, "offset": 1}, {"topic": "käse/b", "epoch": "0000000000000001", "offset": 2**40}]},
+        {"topic": "a", "epoch": EPOCH, "offset": 1},
+        {"topic": "käse/b", "epoch": "0000000000000001", "offset": 2**40}]},
     {"op": "unsubscribe", "id": 0x80000001, "topic": "demo/#"},
     {"op": "publish", "id": 5, "topic": "demo/hello", "kind": "text", "payload": b"hello, world".hex()},
     {"op": "publish", "id": 6, "topic": "a", "kind": "json", "key": "order-17", "payload": b'{"n":1}'.hex()},

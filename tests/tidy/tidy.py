@@ -55,6 +55,9 @@ BANNED_CALLS = {
     "longjmp": "skips every clean-up: return an error",
 }
 
+# The library's contract stands apart from the folders, and is included as its users do: <shoal.h>.
+PUBLIC_HEADERS = "client/include"
+
 # protocol/ is pure: bytes in, bytes out.
 IMPURE_HEADERS = re.compile(r"sys/|netinet/|arpa/|linux/|net/|"
                             r"(time|unistd|pthread|threads|poll|netdb|fcntl|liburing)\.h")
@@ -295,7 +298,8 @@ def lonely_headers(root, sources, folders):
         def compile_alone(source):
             name = folders.of(source.path)
             command = [compiler, "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
-            command += [f"-I{roots}/{seen}" for seen in sorted(folders.seen_by(name))] + ["-x", "c", "-"]
+            command += [f"-I{roots}/{seen}" for seen in sorted(folders.seen_by(name))]
+            command += [f"-I{root}/{PUBLIC_HEADERS}", "-x", "c", "-"]
             unit = f'#include "{name}/{os.path.basename(source.path)}"\n'
             return source, subprocess.run(command, input=unit, capture_output=True, text=True)
 

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "shoal.h"
+#include <shoal.h>
 
 #define PATIENCE_MS 30000
 
