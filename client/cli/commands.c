@@ -61,6 +61,13 @@ const struct command commands[] = {
      "resume) over broker.drain_s. --wait comes back when the broker has ended (--timeout bounds that).\n"
      "\n"
      "  shoal drain --wait --timeout 60\n"},
+    {"doctor", "", 0, 0, OPTION_BIT(CONNECTIONS) | OPTION_BIT(JSON) | OPTION_BIT(HELP), command_doctor,
+     "Checks whether this host can hold so many connections, and says what to change.",
+     "What is short comes with the command or unit-file line that mends it; status 1 if anything is. It looks\n"
+     "at the host and user that it runs as, and asks no broker. docs/TUNING.md explains each check.\n"
+     "\n"
+     "  shoal doctor --connections 10M\n"
+     "  shoal doctor --connections 500k --json | jq -r 'select(.state == \"short\").mend'\n"},
     {"version", "", 0, 0, ADMIN | OPTION_BIT(JSON), command_version,
      "Prints the version of this program, and that of the broker if it answers.", "  shoal version --json\n"},
     {"completion", "SHELL", 1, 1, OPTION_BIT(HELP), command_completion, "Prints the completion for bash, zsh or fish.",

@@ -43,6 +43,8 @@ int command_conns(const struct options *options);
 /* levers.c */
 int command_kick(const struct options *options);
 int command_drain(const struct options *options);
+/* doctor.c */
+int command_doctor(const struct options *options);
 /* completion.c */
 int command_completion(const struct options *options);
 /* commands.c */

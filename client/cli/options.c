@@ -37,6 +37,25 @@ static bool number_read(const char *text, uint64_t *number)
     return end != text && *end == 0 && errno == 0 && text[0] != '-' && value > 0;
 }
 
+/* "250000", "500k", "10M" */
+static bool count_read(const char *text, uint64_t *count)
+{
+    char digits[16];
+    size_t size = strlen(text);
+    if (size == 0 || size >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text, size + 1);
+    char last = digits[size - 1];
+    uint64_t unit = last == 'k' || last == 'K' ? 1000 : last == 'm' || last == 'M' ? 1000000 : 1;
+    if (unit > 1) {
+        digits[size - 1] = 0;
+    }
+    bool valid = number_read(digits, count) && *count <= 1000000000 / unit;
+    *count *= unit;
+    return valid;
+}
+
 /* Seconds, with a fraction if need be: from a hundredth to a day. */
 static bool seconds_read(const char *text, double *seconds)
 {
@@ -97,6 +116,8 @@ static bool option_set(struct options *options, enum cli_option option, const ch
         return number_read(value, &options->count);
     case OPTION_RAW:
         return options->raw = true;
+    case OPTION_CONNECTIONS:
+        return count_read(value, &options->connections);
     case OPTION_HELP:
         return options->help = true;
     default:

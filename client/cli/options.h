@@ -45,6 +45,7 @@ enum exit_status {
     X(FROM, "from", 'f', "PLACE", "new, last, or the EPOCH:OFFSET to go on after (default: new)")                      \
     X(MESSAGES, "count", 'c', "N", "end after N messages")                                                             \
     X(RAW, "raw", 'r', NULL, "just the payloads, byte for byte, a newline after each")                                 \
+    X(CONNECTIONS, "connections", 0, "N", "how many are wanted: 250000, 500k, 10M (default: 1M)")                      \
     X(HELP, "help", 'h', NULL, "this help")
 
 enum cli_option {
@@ -82,6 +83,7 @@ struct options {
     const char *from;
     uint64_t count; /* 0: no end */
     bool raw;
+    uint64_t connections; /* 0: not given */
     bool help;
     char **arguments;
     int argument_count;
