@@ -126,6 +126,7 @@ async function traffic(broker) {
             failed ??= new Error(`${topic}: ${error.message}`);
         }
     };
+    witness.closed.then(({ code }) => (failed ??= new Error(`the witness was closed with ${code}`)));
     const publisher = await JsonClient.open(broker);
     let going = true;
     const done = (async () => {
@@ -138,7 +139,8 @@ async function traffic(broker) {
     return async () => {
         going = false;
         await done;
-        await until('the witness to see the end', () => reader.offset >= Math.max(...ledger.acknowledged.values()));
+        const tail = Math.max(...ledger.acknowledged.values());
+        await until('the witness to see the end', () => failed || reader.offset >= tail);
         if (failed) throw failed;
         await witness.close();
         await publisher.close();
@@ -148,7 +150,7 @@ async function traffic(broker) {
 const SETTINGS = {
     'debug.echo': true,
     'namespace.default.history_messages': 50,
-    'namespace.default.backlog_bytes': '64K',
+    'namespace.default.backlog_bytes': '8M', // so that the witness is never too slow, however busy this machine
 };
 
 test('at each stage, by each death', () =>
