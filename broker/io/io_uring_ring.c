@@ -28,7 +28,7 @@
 #include "io/io_uring_room.h"
 
 enum {
-    SUBMISSIONS = 4096,
+    SUBMISSIONS = 1024,
     COMPLETIONS = 4096,
     BACKLOG_FIRST = 1024,
     WORKERS = 2, /* threads of the kernel's for shutdown(), the one request that cannot be done at once */
