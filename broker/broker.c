@@ -12,6 +12,7 @@
 #include "admin/admin.h"
 #include "base/check.h"
 #include "base/logger.h"
+#include "broker/capacity.h"
 #include "broker/shard.h"
 #include "io/listen.h"
 
@@ -348,11 +349,25 @@ static void warm_up(void)
     ws_accept_write(SPAN_LITERAL("dGhlIHNhbXBsZSBub25jZQ=="), accept);
 }
 
+static struct capacity capacity(const struct broker *broker)
+{
+    const struct capacity_facts facts = {
+        .slots = slots_of(broker),
+        .descriptors = capacity_descriptors(),
+        .shared = broker->backend == CONFIG_BACKEND_EPOLL,
+        .limit_connections = broker->config->limits.connections,
+        .memory_bytes = capacity_memory_bytes(),
+    };
+    return capacity_of(&facts);
+}
+
 static void log_ready(const struct broker *broker)
 {
+    struct capacity can = capacity(broker);
     logger_write(LOG_INFO, "ready", LOG_STR("data", broker->address), LOG_STR("admin", admin_address(broker->admin)),
                  LOG_U64("shards", broker->shard_count), LOG_STR("io", broker->starters[0].setup.io->room->name),
-                 LOG_U64("connections_max", slots_of(broker)), LOG_BOOL("tokens", broker->verifier != NULL));
+                 LOG_U64("connections_max", can.connections), LOG_STR("connections_bound", can.bound),
+                 LOG_STR("connections_more", can.change), LOG_BOOL("tokens", broker->verifier != NULL));
 }
 
 struct broker *broker_start(struct config *config, const struct config_sources *sources,
