@@ -22,7 +22,9 @@ static bool budget_spend(struct budget *budget)
 
 static uint8_t text_copy(char *out, struct span text)
 {
-    memcpy(out, text.data, text.size);
+    if (text.size) {
+        memcpy(out, text.data, text.size);
+    }
     return (uint8_t)text.size;
 }
 
