@@ -22,7 +22,7 @@
 #include "topic/feed.h"
 #include "topic/owner.h"
 
-#define HOST_PEERS_MAX   2
+#define HOST_PEERS_MAX   3
 #define HOST_SETS_MAX    16
 #define HOST_ANSWERS_MAX 4096
 #define HOST_TURNS_MAX   10000
@@ -43,6 +43,7 @@ struct host_peer {
     struct feeds feeds;
     struct host_answer answers[HOST_ANSWERS_MAX];
     uint32_t answer_count;
+    uint64_t answered; /* ever, also when the test has cleared answer_count */
 };
 
 struct host {
@@ -101,6 +102,7 @@ static inline void host_work_tell(struct host *host, uint32_t number, const stru
         return;
     }
     struct ticket *ticket = tell->ticket;
+    peer->answered++;
     assert_true(peer->answer_count < HOST_ANSWERS_MAX);
     peer->answers[peer->answer_count++] = (struct host_answer){
         .status = ticket->status,
