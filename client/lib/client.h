@@ -27,8 +27,13 @@
 #include "client/subscriptions.h"
 #include "client/window.h"
 
-/* A batch of records is one WebSocket message of at most so many bytes, unless one record alone is larger. */
-#define BATCH_BYTES_MAX (64u << 10)
+/*
+ * A batch of records is one WebSocket message of at most so many bytes, unless one record alone is larger. The broker
+ * works whole messages only, so a connection begins with small ones and doubles with each acknowledgement: on one that
+ * never lives for long there is still some progress.
+ */
+#define BATCH_BYTES_FIRST (4u << 10)
+#define BATCH_BYTES_MAX   (64u << 10)
 /* No further batch is made while more than this waits for the socket. */
 #define OUT_BYTES_HIGH (256u << 10)
 /* Messages that one step reads at most: writing, and the caller of shoal_poll(), get their turn. */
@@ -49,6 +54,7 @@ struct shoal_client {
     /* the worker's alone */
     struct link link;
     struct bytes batch;
+    size_t batch_bytes_max;   /* on this connection, so far */
     uint32_t failed_attempts; /* since the last good connection */
     int64_t connected_ms;
     int64_t retry_ms; /* DISCONNECTED: when the next attempt is due */

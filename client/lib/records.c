@@ -93,6 +93,7 @@ static void hello(struct shoal_client *client, const struct reply *reply)
     client->payload_bytes_max = reply->payload_bytes_max;
     client_unlock(client);
     client->greeted = true;
+    client->batch_bytes_max = BATCH_BYTES_FIRST;
     publishes_report(client, &failed);
     char server[256], node[256];
     snprintf(server, sizeof server, "%.*s", (int)reply->server.size, reply->server.size ? reply->server.data : "");
@@ -115,6 +116,8 @@ static void ack(struct shoal_client *client, const struct reply *reply)
     client_reports(client);
     client_changed(client); /* there is room */
     client_unlock(client);
+    if (client->batch_bytes_max < BATCH_BYTES_MAX)
+        client->batch_bytes_max *= 2;
     publishes_report(client, &done);
 }
 

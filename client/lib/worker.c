@@ -192,7 +192,9 @@ static bool send_batch(struct shoal_client *client, int64_t now_ms)
 {
     bytes_clear(&client->batch);
     client_lock(client);
-    size_t most = client->payload_bytes_max < BATCH_BYTES_MAX ? client->payload_bytes_max : BATCH_BYTES_MAX;
+    size_t most = client->batch_bytes_max;
+    if (most > client->payload_bytes_max)
+        most = client->payload_bytes_max;
     struct span control = bytes_span(&client->control);
     if (bytes_add(&client->batch, control.data, control.size))
         bytes_clear(&client->control);

@@ -18,7 +18,7 @@
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #define CUT_MESSAGES 4000
-#define CUT_BYTES    20000
+#define CUT_BYTES    40000
 #endif
 #endif
 #ifndef CUT_MESSAGES
@@ -43,7 +43,7 @@ struct reader {
     _Atomic uint32_t established;
     uint32_t doubled;
     uint32_t disordered;
-    uint32_t last;
+    _Atomic uint32_t last;
     uint64_t epoch; /* of the last message */
     uint8_t seen[MESSAGES_MAX];
 };
@@ -142,11 +142,11 @@ static void cut_again_and_again(void **state)
         if (number % 1000 == 0)
             sleep_ms(5);
     }
-    assert_int_equal(shoal_flush(publisher, PATIENCE_MS), SHOAL_OK);
+    assert_int_equal(shoal_flush(publisher, 4 * PATIENCE_MS), SHOAL_OK);
     await_count(&readers[0].got, MESSAGES, "messages of the topic");
     await_count(&readers[1].got, MESSAGES, "messages of the filter");
     printf("%u cuts\n", atomic_load(&proxy.cuts));
-    assert_true(atomic_load(&proxy.cuts) > 10);
+    assert_true(atomic_load(&proxy.cuts) > 5);
     shoal_close(publisher);
     shoal_close(one);
     shoal_close(wild);
@@ -190,7 +190,7 @@ static void killed_and_started_again(void **state)
     }
     for (uint32_t i = 0; i < A_ROUND; i++)
         publish_number(publisher, number++);
-    assert_int_equal(shoal_flush(publisher, PATIENCE_MS), SHOAL_OK);
+    assert_int_equal(shoal_flush(publisher, 4 * PATIENCE_MS), SHOAL_OK);
     uint32_t end = number - 1;
     for (int waited = 0; readers[0].last != end && waited < PATIENCE_MS / 10; waited++)
         sleep_ms(10);
