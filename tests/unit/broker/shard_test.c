@@ -1,0 +1,475 @@
+/*
+ * shard_test: one shard, turned by hand over a simulated network and clock: what each kind of connection is told, byte
+ * by byte, how it ends, and that nothing of it is left. Many shards, faults and chance are tests/sim's.
+ */
+#include "broker/shard.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "io_simulated.h"
+#include "topic/name.h"
+
+#define UPGRADE                                                                                                        \
+    "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"                            \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+#define GET_RAW  "GET /v1/topics/t HTTP/1.1\r\n" UPGRADE
+#define GET_JSON "GET /v1/ws HTTP/1.1\r\n" UPGRADE
+#define POST_HI  "POST /v1/topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+
+/* Frames from a client, masked with zeros, so that the payload stands as it is. */
+#define MASK           "\x80\0\0\0\0"
+#define CLIENT_CLOSE   "\x88\x82\0\0\0\0\x03\xE8"
+#define SUBSCRIBE_JSON "\x81\xA5\0\0\0\0{\"op\":\"subscribe\",\"id\":1,\"topic\":\"t\"}"
+
+static struct {
+    struct config *config;
+    struct sim_network *network;
+    struct mesh mesh;
+    struct io *room;
+    struct shard *shard;
+    _Atomic uint32_t connections;
+} host;
+
+static char input[65536];
+
+static struct config *config_make(const char *text)
+{
+    static struct config_report report;
+    const struct config_sources sources = {.file = "test.ini", .file_text = text};
+    struct config *config = config_load(&sources, &report);
+    if (!config)
+        fail_msg("%s", report.text);
+    return config;
+}
+
+static void host_start(const char *text)
+{
+    const struct sim_options network = {.seed = 1, .start_us = 1000000};
+    const struct io_options room = {.slots_max = 64, .receive_buffers = 8, .receive_buffer_size = 4096, .batch = 8};
+    host.config = config_make(text);
+    host.network = sim_create(&network);
+    host.room = sim_room_create(host.network, &room);
+    assert_int_equal(io_listen(host.room, -1), 0);
+    assert_true(mesh_init(&host.mesh, 1, 64));
+    host.connections = 0;
+    const struct shard_setup setup = {
+        .shard_count = 1,
+        .io = host.room,
+        .mesh = &host.mesh,
+        .clock = sim_clock(host.network),
+        .config = host.config,
+        .connections = &host.connections,
+        .seed = 1,
+        .instance = 1,
+    };
+    host.shard = shard_create(&setup);
+    assert_non_null(host.shard);
+}
+
+/* Whatever was still open: nothing may be left of it. */
+static void host_stop(void)
+{
+    shard_destroy(host.shard);
+    mesh_destroy(&host.mesh);
+    sim_destroy(host.network);
+    config_free(host.config);
+    assert_int_equal(chunk_count_in_use(), 0);
+    assert_int_equal(name_count_in_use(), 0);
+}
+
+static void turns(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        shard_turn(host.shard, 0);
+}
+
+static void seconds_pass(uint32_t seconds)
+{
+    for (uint32_t i = 0; i < seconds * 10; i++) {
+        sim_advance(host.network, 100000);
+        turns(1);
+    }
+}
+
+static void say(uint32_t client, const char *bytes, size_t size)
+{
+    if (size > 0)
+        assert_int_equal(sim_client_write(host.network, client, bytes, size), size);
+    turns(3);
+}
+
+#define SAY(client, literal) say(client, literal, sizeof(literal) - 1)
+
+/* What has come for a client, as a string too. */
+static size_t hear(uint32_t client)
+{
+    ssize_t size = sim_client_read(host.network, client, input, sizeof input - 1);
+    input[size > 0 ? size : 0] = 0;
+    return size > 0 ? (size_t)size : 0;
+}
+
+static uint32_t connect_and_say(const char *bytes, size_t size)
+{
+    uint32_t client = sim_connect(host.network, 0);
+    assert_int_not_equal(client, SIM_NONE);
+    turns(2);
+    say(client, bytes, size);
+    return client;
+}
+
+#define CONNECT(literal) connect_and_say(literal, sizeof(literal) - 1)
+
+static bool ended(uint32_t client)
+{
+    ssize_t size;
+    while ((size = sim_client_read(host.network, client, input, sizeof input)) > 0)
+        continue;
+    return size == 0 || size == -ECONNRESET;
+}
+
+/* A raw subscriber, past its handshake. */
+static uint32_t subscriber(void)
+{
+    uint32_t client = CONNECT(GET_RAW);
+    hear(client);
+    assert_non_null(strstr(input, "HTTP/1.1 101 "));
+    assert_non_null(strstr(input, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_non_null(strstr(input, "\r\n\r\n"));
+    return client;
+}
+
+/* One frame has come: a close with this code, and its reason in words. */
+static void expect_close(uint32_t client, uint16_t code)
+{
+    size_t size = hear(client);
+    assert_true(size > 4);
+    assert_int_equal((uint8_t)input[0], 0x88);
+    assert_int_equal((uint8_t)input[1], size - 2);
+    assert_int_equal((uint8_t)input[2] << 8 | (uint8_t)input[3], code);
+}
+
+static void expect_nothing_left(void)
+{
+    struct stats *stats = &host.shard->stats;
+    turns(4);
+    assert_int_equal(sim_slots_used(host.room), 0);
+    assert_int_equal(host.connections, 0);
+    assert_int_equal(host.shard->conns.table.used, 0);
+    assert_int_equal(host.shard->conns.sessions.used, 0);
+    assert_int_equal(host.shard->conns.tickets, 0);
+    assert_int_equal(host.shard->feeds.subscriptions.used + host.shard->feeds.cursors.used, 0);
+    assert_int_equal(STATS_READ(stats, connections_accepted), STATS_READ(stats, connections_closed));
+    assert_true(host.shard->quiet);
+}
+
+/* --- what they are told --- */
+
+static void publish_is_delivered_within_one_turn(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t reader = subscriber(), writer = sim_connect(host.network, 0);
+    turns(2);
+    assert_int_equal(sim_client_write(host.network, writer, POST_HI, strlen(POST_HI)), strlen(POST_HI));
+    io_wait(host.room, 0); /* the room sees the bytes; now a turn */
+    turns(1);
+    assert_int_equal(hear(reader), 4);
+    assert_memory_equal(input, "\x81\x02hi", 4);
+    turns(1);
+    hear(writer);
+    assert_memory_equal(input, "HTTP/1.1 200 ", 13);
+    assert_non_null(strstr(input, "\"offset\":1}"));
+    host_stop();
+}
+
+static void requests_are_answered_one_after_another(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t client = CONNECT(POST_HI POST_HI "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" POST_HI);
+    turns(10);
+    hear(client);
+    const char *first = strstr(input, "\"offset\":1}"), *second = strstr(input, "\"offset\":2}");
+    const char *none = strstr(input, "HTTP/1.1 404 "), *third = strstr(input, "\"offset\":3}");
+    assert_true(first && first < second && second < none && none < third);
+    sim_client_leave(host.network, client, SIM_LEAVE);
+    expect_nothing_left();
+    host_stop();
+}
+
+static void bad_request_ends_its_connection_alone(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t reader = subscriber();
+    uint32_t client = CONNECT("GET / HTTP/1.1\r\nHost : x\r\n\r\n");
+    hear(client);
+    assert_memory_equal(input, "HTTP/1.1 400 ", 13);
+    turns(2);
+    assert_true(ended(client));
+    sim_client_leave(host.network, client, SIM_LEAVE);
+    turns(4);
+    assert_int_equal(host.connections, 1);
+    CONNECT(POST_HI);
+    assert_int_equal(hear(reader), 4);
+    host_stop();
+}
+
+static void json_subscriber_is_told_all(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t client = CONNECT(GET_JSON);
+    hear(client);
+    assert_non_null(strstr(input, "HTTP/1.1 101 "));
+    SAY(client, SUBSCRIBE_JSON);
+    CONNECT(POST_HI);
+    size_t size = hear(client);
+    assert_non_null(memmem(input, size, "{\"op\":\"ok\",\"id\":1,", 18));
+    assert_non_null(memmem(input, size, "\"topic\":\"t\",\"offset\":1,\"data\":\"hi\"}", 35));
+    host_stop();
+}
+
+/* --- how they end --- */
+
+static void close_is_answered_and_the_slot_is_free(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t client = subscriber();
+    SAY(client, CLIENT_CLOSE);
+    expect_close(client, 1000);
+    assert_true(ended(client));
+    sim_client_leave(host.network, client, SIM_LEAVE);
+    expect_nothing_left();
+    host_stop();
+}
+
+static void broken_frame_is_told_and_ends(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t client = subscriber();
+    SAY(client, "\x81\x02hi"); /* not masked */
+    expect_close(client, 1002);
+    assert_int_equal(STATS_READ(&host.shard->stats, protocol_errors), 1);
+    assert_int_equal(host.shard->feeds.subscriptions.used, 0); /* at once, not when the peer has gone */
+    sim_client_leave(host.network, client, SIM_RESET);
+    expect_nothing_left();
+    host_stop();
+}
+
+/* A peer that reads the close frame but never ends is not waited for for ever. */
+static void silent_peer_is_let_go_after_the_close(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t client = subscriber();
+    SAY(client, CLIENT_CLOSE);
+    seconds_pass(8);
+    expect_nothing_left();
+    sim_client_leave(host.network, client, SIM_LEAVE);
+    host_stop();
+}
+
+static void request_that_never_comes(void **state)
+{
+    (void)state;
+    host_start("[limits]\nhandshake_ms = 2000\n");
+    uint32_t silent = CONNECT(""), slow = CONNECT("GET /v1/topics/t HT");
+    seconds_pass(1);
+    assert_int_equal(host.connections, 2);
+    seconds_pass(8);
+    assert_true(ended(silent) && ended(slow));
+    assert_int_equal(STATS_READ(&host.shard->stats, handshakes_timed_out), 2);
+    expect_nothing_left();
+    host_stop();
+}
+
+static void dead_peer_is_found_by_its_silence(void **state)
+{
+    (void)state;
+    host_start("[heartbeat]\ninterval_s = 10\ntimeout_s = 25\n");
+    uint32_t dead = subscriber(), alive = subscriber();
+    bool pinged = false;
+    for (int i = 0; i < 50; i++) {
+        seconds_pass(1);
+        size_t size = hear(alive);
+        if (size > 0) {
+            pinged = true;
+            assert_memory_equal(input, "\x89\x00", 2);
+            SAY(alive, "\x8A" MASK);
+        }
+    }
+    assert_true(pinged);
+    assert_true(ended(dead));
+    assert_int_equal(host.connections, 1);
+    assert_int_equal(STATS_READ(&host.shard->stats, heartbeat_timeouts), 1);
+    host_stop();
+}
+
+/* --- leaving at any byte --- */
+
+static const struct {
+    const char *bytes;
+    size_t size;
+} dialogues[] = {
+#define DIALOGUE(literal)                                                                                              \
+    {                                                                                                                  \
+        literal, sizeof(literal) - 1                                                                                   \
+    }
+    DIALOGUE(GET_RAW CLIENT_CLOSE),
+    DIALOGUE(GET_JSON SUBSCRIBE_JSON CLIENT_CLOSE),
+    DIALOGUE(POST_HI POST_HI),
+    DIALOGUE("GET /v1/topics/t HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"),
+    DIALOGUE("POST /v1/topics/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"),
+};
+
+/* A stream's client never says anything: that it has vanished is found by TCP, which ends the connection. */
+static bool is_stream(size_t dialogue, size_t size)
+{
+    return strstr(dialogues[dialogue].bytes, "event-stream") && size == dialogues[dialogue].size;
+}
+
+static void leave_after_every_byte(enum sim_leaving how)
+{
+    host_start("[limits]\nhandshake_ms = 2000\n[heartbeat]\ninterval_s = 2\ntimeout_s = 5\n");
+    for (size_t n = 0; n < sizeof dialogues / sizeof dialogues[0]; n++) {
+        for (size_t size = 0; size <= dialogues[n].size; size++) {
+            if (how == SIM_VANISH && is_stream(n, size))
+                continue;
+            uint32_t client = connect_and_say(dialogues[n].bytes, size);
+            sim_client_leave(host.network, client, how);
+            turns(4);
+            if (how == SIM_VANISH)
+                seconds_pass(20); /* nobody says a word: found by time alone */
+            expect_nothing_left();
+        }
+    }
+    host_stop();
+}
+
+static void client_closes_after_every_byte(void **state)
+{
+    (void)state;
+    leave_after_every_byte(SIM_LEAVE);
+}
+
+static void client_resets_after_every_byte(void **state)
+{
+    (void)state;
+    leave_after_every_byte(SIM_RESET);
+}
+
+static void client_vanishes_after_every_byte(void **state)
+{
+    (void)state;
+    leave_after_every_byte(SIM_VANISH);
+}
+
+/* One byte at a time is as good as all at once. */
+static void bytes_one_by_one(void **state)
+{
+    (void)state;
+    host_start("");
+    uint32_t reader = CONNECT("");
+    for (size_t i = 0; i < strlen(GET_RAW); i++)
+        say(reader, &GET_RAW[i], 1);
+    hear(reader);
+    assert_non_null(strstr(input, "HTTP/1.1 101 "));
+    uint32_t writer = CONNECT("");
+    for (size_t i = 0; i < strlen(POST_HI); i++)
+        say(writer, &POST_HI[i], 1);
+    assert_int_equal(hear(reader), 4);
+    assert_memory_equal(input, "\x81\x02hi", 4);
+    for (size_t i = 0; i < sizeof CLIENT_CLOSE - 1; i++)
+        say(reader, &CLIENT_CLOSE[i], 1);
+    expect_close(reader, 1000);
+    host_stop();
+}
+
+/* --- orders --- */
+
+static void draining_tells_all_to_come_back(void **state)
+{
+    (void)state;
+    host_start("[broker]\ndrain_s = 2\n");
+    uint32_t clients[10];
+    for (uint32_t i = 0; i < 10; i++)
+        clients[i] = subscriber();
+    shard_order(host.shard, SHARD_ORDER_DRAIN);
+    seconds_pass(1);
+    assert_in_range(host.shard->conns.drained, 3, 7); /* spread over the time that it may take */
+    assert_int_equal(sim_connect(host.network, 0), SIM_NONE);
+    seconds_pass(2);
+    for (uint32_t i = 0; i < 10; i++) {
+        expect_close(clients[i], 4000);
+        sim_client_leave(host.network, clients[i], SIM_LEAVE);
+    }
+    expect_nothing_left();
+    host_stop();
+}
+
+static void reload_takes_the_next_configuration(void **state)
+{
+    (void)state;
+    host_start("");
+    struct config *next = config_make("[namespace default]\npayload_bytes_max = 1\n");
+    atomic_store(&host.shard->config_next, next);
+    shard_order(host.shard, SHARD_ORDER_RELOAD);
+    turns(1);
+    assert_int_equal(host.shard->reloads, 1);
+    config_free(host.config);
+    host.config = next;
+    uint32_t client = CONNECT(POST_HI);
+    hear(client);
+    assert_memory_equal(input, "HTTP/1.1 413 ", 13);
+    host_stop();
+}
+
+/* What is open, half said and half delivered when the shard goes. */
+static void destroying_gives_all_back(void **state)
+{
+    (void)state;
+    host_start("[namespace default]\nhistory_messages = 10\n");
+    subscriber();
+    CONNECT(GET_JSON SUBSCRIBE_JSON);
+    CONNECT("GET /v1/topics/%23 HTTP/1.1\r\n" UPGRADE);
+    CONNECT("POST /v1/topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nhalf");
+    CONNECT("GET /v1/to");
+    uint32_t writer = sim_connect(host.network, 0);
+    turns(2);
+    sim_client_write(host.network, writer, POST_HI POST_HI, 2 * strlen(POST_HI));
+    turns(1);
+    host_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(publish_is_delivered_within_one_turn),
+        cmocka_unit_test(requests_are_answered_one_after_another),
+        cmocka_unit_test(bad_request_ends_its_connection_alone),
+        cmocka_unit_test(json_subscriber_is_told_all),
+        cmocka_unit_test(close_is_answered_and_the_slot_is_free),
+        cmocka_unit_test(broken_frame_is_told_and_ends),
+        cmocka_unit_test(silent_peer_is_let_go_after_the_close),
+        cmocka_unit_test(request_that_never_comes),
+        cmocka_unit_test(dead_peer_is_found_by_its_silence),
+        cmocka_unit_test(client_closes_after_every_byte),
+        cmocka_unit_test(client_resets_after_every_byte),
+        cmocka_unit_test(client_vanishes_after_every_byte),
+        cmocka_unit_test(bytes_one_by_one),
+        cmocka_unit_test(draining_tells_all_to_come_back),
+        cmocka_unit_test(reload_takes_the_next_configuration),
+        cmocka_unit_test(destroying_gives_all_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
