@@ -1,4 +1,5 @@
-// A peer: the `ws` package on Node. PORT in the environment. /sub follows the one topic, what comes on /pub is sent to all.
+// A peer: the `ws` package on Node. PORT in the environment. /sub follows the one topic, what comes on /pub is sent to
+// all who do.
 import { WebSocketServer } from "ws";
 
 const subscribers = new Set();
