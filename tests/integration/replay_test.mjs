@@ -11,6 +11,7 @@ import { publish } from './harness/http.mjs';
 import { JsonClient } from './harness/ws.mjs';
 
 const KEEPS = (messages) => ({ 'namespace.default.history_messages': messages });
+const FORGETS = { 'topics.idle_s': 1, 'namespace.brief.prefix': 'brief/' }; // whatever starts so keeps no history
 const TOPICS = Array.from({ length: 12 }, (_, n) => `fleet/${n}/place`);
 
 /* What a client keeps for its user: where it is in each topic. */
@@ -28,7 +29,9 @@ class Positions {
 
     from(since_ms) {
         const positions = {};
-        for (const [topic, offset] of Object.entries(this.offsets)) positions[topic] = { epoch: this.epochs[topic], offset };
+        for (const [topic, offset] of Object.entries(this.offsets)) {
+            positions[topic] = { epoch: this.epochs[topic], offset };
+        }
         return { positions, since_ms };
     }
 }
@@ -56,7 +59,8 @@ for (const shards of SHARD_COUNTS) {
                 await publishAll(broker, 2, known);
                 const busy = publishAll(broker, 5, known); // while it comes back
                 client = await JsonClient.open(broker);
-                const answer = await client.ask('subscribe', { topic: 'fleet/+/place', from: known.from(pong.time_ms) });
+                const from = known.from(pong.time_ms);
+                const answer = await client.ask('subscribe', { topic: 'fleet/+/place', from });
                 assert.equal(answer.op, 'ok');
                 assert.equal(answer.recovered, true);
                 await busy;
@@ -77,16 +81,18 @@ test('topics that it does not name are replayed from a time', () =>
         await new Promise((resolve) => setTimeout(resolve, 20));
         await publish(broker, 'news/old', 'after');
         await publish(broker, 'news/young', 'born');
-        const answer = await client.ask('subscribe', { topic: 'news/#', from: { positions: {}, since_ms: time_ms } });
+        const from = { positions: {}, since_ms: time_ms };
+        const answer = await client.ask('subscribe', { topic: 'news/#', from });
         assert.equal(answer.recovered, true);
-        const got = [await client.inbox.take(), await client.inbox.take()].map(({ topic, offset, data }) => [topic, offset, data]);
-        assert.deepEqual(got.sort(), [['news/old', 2, 'after'], ['news/young', 1, 'born']]);
+        const got = [await client.inbox.take(), await client.inbox.take()];
+        assert.deepEqual(got.map(({ topic, offset, data }) => [topic, offset, data]).sort(),
+            [['news/old', 2, 'after'], ['news/young', 1, 'born']]);
         await publish(broker, 'news/young', 'grown');
         assert.equal((await client.inbox.take()).data, 'grown');
     }));
 
 test('a position without an epoch is good for a topic that has lived on, and no other', () =>
-    withBroker({ shards: 2, set: { ...KEEPS(1000), 'topics.idle_s': 1, 'namespace.brief.prefix': 'brief/' } }, async (broker) => {
+    withBroker({ shards: 2, set: { ...KEEPS(1000), ...FORGETS } }, async (broker) => {
         const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
         for (let n = 1; n <= 5; n++) await publish(broker, 'lasting', n);
         await publish(broker, 'brief/a', 1);
@@ -102,8 +108,8 @@ test('a position without an epoch is good for a topic that has lived on, and no 
         assert.equal(answer.recovered, false);
         const { op, topic, reason } = await client.inbox.take();
         assert.deepEqual({ op, topic, reason }, { op: 'gap', topic: 'brief/a', reason: 'epoch' });
-        const got = [await client.inbox.take(), await client.inbox.take()].map(({ topic: of, offset }) => `${of} ${offset}`);
-        assert.deepEqual(got.sort(), ['lasting 4', 'lasting 5']);
+        const got = [await client.inbox.take(), await client.inbox.take()];
+        assert.deepEqual(got.map((each) => `${each.topic} ${each.offset}`).sort(), ['lasting 4', 'lasting 5']);
     }));
 
 test('what is no longer there is told topic by topic', () =>
@@ -118,7 +124,8 @@ test('what is no longer there is told topic by topic', () =>
         };
         const answer = await client.ask('subscribe', { topic: 'short/#', from: { positions, since_ms: Date.now() } });
         assert.equal(answer.recovered, false);
-        const gaps = [await client.inbox.take(), await client.inbox.take()].sort((a, b) => (a.topic < b.topic ? -1 : 1));
+        const gaps = [await client.inbox.take(), await client.inbox.take()];
+        gaps.sort((a, b) => (a.topic < b.topic ? -1 : 1));
         assert.deepEqual(gaps.map(({ op, topic, from, to, reason }) => ({ op, topic, from, to, reason })), [
             { op: 'gap', topic: 'short/a', from: 4, to: 15, reason: 'expired' },
             { op: 'gap', topic: 'short/gone', from: 0, to: 7, reason: 'epoch' },
@@ -136,7 +143,8 @@ test('a topic without history is not lost between the answers of the owners', ()
                 for (const topic of TOPICS) sent[topic] = (await publish(broker, topic, 1)).offset;
             }
         })();
-        const answer = await client.ask('subscribe', { topic: 'fleet/#', from: { positions: {}, since_ms: Date.now() } });
+        const from = { positions: {}, since_ms: Date.now() };
+        const answer = await client.ask('subscribe', { topic: 'fleet/#', from });
         assert.equal(answer.op, 'ok');
         const known = new Positions();
         for (let n = 0; n < 200; n++) known.take(await client.inbox.take());
