@@ -1,4 +1,4 @@
-/* levers: kick and drain. See commands.h. */
+/* levers: kick and drain, each one request to the admin port; drain may wait for its end. See commands.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -28,7 +28,8 @@ struct session {
     const struct options *options;
     struct shoal_client *client;
     _Atomic int status; /* of the first thing that failed; EXIT_DONE: nothing has */
-    bool connected;     /* callbacks' */
+    bool connected;     /* callbacks': once at least */
+    bool cut;           /* callbacks': and told so */
     uint64_t seen;      /* callbacks': messages printed */
     bool terminal;
 };
@@ -87,13 +88,16 @@ static void on_state(struct shoal_client *client, const struct shoal_state_chang
         if (session->connected) {
             note_failure(session, change->error, change->detail);
         }
-    } else if (change->state == SHOAL_DISCONNECTED && session->connected) {
-        fprintf(stderr, "shoal %s: %s Trying again.\n", session->command, shoal_error_message(change->error));
+    } else if (change->state == SHOAL_DISCONNECTED && session->connected && !session->cut) {
+        fprintf(stderr, "shoal %s: the connection was lost%s%s; trying again until it is back\n", session->command,
+                change->detail[0] ? ": " : "", change->detail);
+        session->cut = true;
     } else if (change->state == SHOAL_CONNECTED) {
-        if (session->connected) {
+        if (session->cut) {
             fprintf(stderr, "shoal %s: connected again\n", session->command);
         }
         session->connected = true;
+        session->cut = false;
     }
 }
 

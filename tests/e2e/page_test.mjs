@@ -1,7 +1,7 @@
 /*
- * page_test: the page at the admin port's root, in Chromium, as a person uses it: it follows a filter, shows what others
- * publish and what it publishes itself, with topic, offset and delay; its numbers agree with the admin port's; cut off,
- * it comes back and misses nothing.
+ * page_test: the page at the admin port's root, in Chromium, as a person uses it: it follows a filter, shows what
+ * others publish and what it publishes itself, with topic, offset and delay; its numbers agree with the admin port's;
+ * cut off, it comes back and misses nothing.
  *
  * It is looked at on a desk and on a phone, light and dark. The pictures are kept in SHOAL_SCREENSHOTS (default: a
  * folder page-screenshots beside the tests' own results); what a program can judge is judged: nothing is wider than the
@@ -120,18 +120,28 @@ test('cut off, it comes back and misses nothing', () =>
         await publish(broker, 'demo/a', '2');
         await publish(broker, 'demo/b', '3');
         const rows = await untilShown(page, 3);
-        assert.deepEqual(rows.map(({ topic, offset }) => `${topic} ${offset}`).sort(), ['demo/a 1', 'demo/a 2', 'demo/b 1']);
+        assert.deepEqual(rows.map(({ topic, offset }) => `${topic} ${offset}`).sort(), [
+            'demo/a 1',
+            'demo/a 2',
+            'demo/b 1',
+        ]);
         assert.deepEqual(page.complaints, []);
     }));
 
 test('with a token on the admin port it asks for it, and goes on', () =>
     withBroker(
-        { ...OPTIONS, set: { ...OPTIONS.set, 'admin.token_file': '@FOLDER@/token' }, files: { token: 'a-token-of-16-bytes-or-more\n' } },
+        {
+            ...OPTIONS,
+            set: { ...OPTIONS.set, 'admin.token_file': '@FOLDER@/token' },
+            files: { token: 'a-token-of-16-bytes-or-more\n' },
+        },
         async (broker) => {
             const page = await browser.open(`http://${broker.admin}/`);
             await until('the field to be there', () => page.run('!document.getElementById("tokens").hidden'));
             await submit(page, 'token-form', { 'admin-token': 'a-token-of-16-bytes-or-more' });
-            await until('the numbers to come', () => page.run('document.getElementById("status").textContent === "ready"'));
+            await until('the numbers to come', () =>
+                page.run('document.getElementById("status").textContent === "ready"'),
+            );
             await page.run('sessionStorage.clear()');
         },
     ));
@@ -162,13 +172,19 @@ test('it looks right on a desk and on a phone, light and dark', () =>
         const page = await openPage(broker);
         mkdirSync(FOLDER, { recursive: true });
         for (let n = 1; n <= 30; n++) {
-            await publish(broker, `demo/${['hello', 'ticker', 'a/rather/long/topic/name'][n % 3]}`, `message ${n} `.repeat(n % 7 ? 1 : 12));
+            await publish(
+                broker,
+                `demo/${['hello', 'ticker', 'a/rather/long/topic/name'][n % 3]}`,
+                `message ${n} `.repeat(n % 7 ? 1 : 12),
+            );
         }
         await untilShown(page, 30);
         for (const screen of SCREENS) {
             for (const scheme of ['light', 'dark']) {
                 await page.command('Emulation.setDeviceMetricsOverride', { ...screen, deviceScaleFactor: 1 });
-                await page.command('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] });
+                await page.command('Emulation.setEmulatedMedia', {
+                    features: [{ name: 'prefers-color-scheme', value: scheme }],
+                });
                 await publish(broker, 'demo/ticker', `${screen.name}, ${scheme}`);
                 await until('the page to be as wide as the screen', () => page.run(`innerWidth === ${screen.width}`));
                 const { data } = await page.command('Page.captureScreenshot', { captureBeyondViewport: true });

@@ -1,6 +1,6 @@
 /*
- * admin_test: the admin port of a real broker: what it says agrees with what the test did, its listings page, its levers
- * work, and it keeps out whom it should.
+ * admin_test: the admin port of a real broker: what it says agrees with what the test did, its listings page, its
+ * levers work, and it keeps out whom it should.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -22,7 +22,9 @@ function ask(broker, path, { method = 'GET', headers = {} } = {}) {
         const sent = http.request(`http://${broker.admin}${path}`, { method, headers, agent: false }, (response) => {
             let text = '';
             response.setEncoding('utf8');
-            response.on('data', (part) => { text += part; });
+            response.on('data', (part) => {
+                text += part;
+            });
             response.on('end', () => {
                 const json = response.headers['content-type'] === 'application/json' ? JSON.parse(text) : undefined;
                 resolve({ status: response.statusCode, headers: response.headers, text, json });
@@ -64,7 +66,8 @@ for (const shards of SHARD_COUNTS) {
             const clients = await Promise.all(Array.from({ length: 10 }, () => JsonClient.open(broker)));
             for (const client of clients) await client.subscribe('fleet/#');
             for (const client of clients.slice(0, 4)) await client.subscribe('fleet/a');
-            for (let n = 0; n < 5; n++) for (const topic of ['fleet/a', 'fleet/b', 'other/c']) await publish(broker, topic, n);
+            for (let n = 0; n < 5; n++)
+                for (const topic of ['fleet/a', 'fleet/b', 'other/c']) await publish(broker, topic, n);
             const stats = await until('all deliveries to be counted', async () => {
                 const { json } = await ask(broker, '/v1/stats');
                 return json.counters.deliveries === 10 * 10 + 4 * 5 && json.gauges.connections === 10 && json;
@@ -73,12 +76,23 @@ for (const shards of SHARD_COUNTS) {
             assert.equal(stats.gauges.subscriptions, 14);
             assert.equal(stats.counters.publishes, 15);
             assert.ok(stats.delay_us.count > 0 && stats.delay_us.p50 <= stats.delay_us.p99);
-            assert.equal(stats.delay_us.count, stats.delay_us.buckets.reduce((sum, [, count]) => sum + count, 0));
+            assert.equal(
+                stats.delay_us.count,
+                stats.delay_us.buckets.reduce((sum, [, count]) => sum + count, 0),
+            );
 
             const connections = await list(broker, '/v1/connections', 'connections');
-            assert.deepEqual(connections.map(({ id }) => id).sort(), clients.map(({ hello }) => hello.session).sort());
-            assert.ok(connections.every(({ state, dialect, behind }) => state === 'open' && dialect === 'json' && !behind));
-            assert.equal(connections.reduce((sum, { subscriptions }) => sum + subscriptions, 0), 14);
+            assert.deepEqual(
+                connections.map(({ id }) => id).sort(),
+                clients.map(({ hello }) => hello.session).sort(),
+            );
+            assert.ok(
+                connections.every(({ state, dialect, behind }) => state === 'open' && dialect === 'json' && !behind),
+            );
+            assert.equal(
+                connections.reduce((sum, { subscriptions }) => sum + subscriptions, 0),
+                14,
+            );
 
             const topics = await list(broker, '/v1/topics', 'topics', 1);
             assert.deepEqual(topics.map(({ topic }) => topic).sort(), ['fleet/a', 'fleet/b', 'other/c']);
@@ -86,18 +100,30 @@ for (const shards of SHARD_COUNTS) {
 
             const filters = await list(broker, '/v1/filters', 'filters', 1);
             assert.ok(filters.every(({ name }) => name === 'fleet/#'));
-            assert.equal(filters.reduce((sum, { subscribers }) => sum + subscribers, 0), 10);
+            assert.equal(
+                filters.reduce((sum, { subscribers }) => sum + subscribers, 0),
+                10,
+            );
 
             const topic = (await ask(broker, '/v1/topics/fleet/a')).json;
             assert.equal(topic.offset, 5);
-            assert.equal(topic.feeds.reduce((sum, { subscribers }) => sum + subscribers, 0), 4);
+            assert.equal(
+                topic.feeds.reduce((sum, { subscribers }) => sum + subscribers, 0),
+                4,
+            );
             assert.deepEqual(topic, (await ask(broker, '/v1/topics/fleet%2Fa')).json);
             const filter = (await ask(broker, '/v1/topics/fleet/%23')).json;
-            assert.equal(filter.feeds.reduce((sum, { subscribers }) => sum + subscribers, 0), 10);
+            assert.equal(
+                filter.feeds.reduce((sum, { subscribers }) => sum + subscribers, 0),
+                10,
+            );
 
             const by_shard = (await ask(broker, '/v1/shards')).json.shards;
             assert.equal(by_shard.length, shards);
-            assert.equal(by_shard.reduce((sum, { counters }) => sum + counters.publishes, 0), 15);
+            assert.equal(
+                by_shard.reduce((sum, { counters }) => sum + counters.publishes, 0),
+                15,
+            );
 
             const metrics = sums((await ask(broker, '/metrics')).text);
             assert.equal(metrics.shoal_connections, 10);
@@ -112,16 +138,23 @@ for (const shards of SHARD_COUNTS) {
         }));
 }
 
-test('promtool finds nothing to say about the metrics', { skip: spawnSync('promtool', ['--version']).error && 'no promtool' }, () =>
-    withBroker({ shards: 2, set: HISTORY }, async (broker) => {
-        const reader = await RawClient.open(broker, 'a');
-        await publish(broker, 'a', 1);
-        await reader.inbox.take();
-        const { text, headers } = await ask(broker, '/metrics');
-        assert.match(headers['content-type'], /^text\/plain; version=0\.0\.4/);
-        const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
-        assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' });
-    }));
+test(
+    'promtool finds nothing to say about the metrics',
+    { skip: spawnSync('promtool', ['--version']).error && 'no promtool' },
+    () =>
+        withBroker({ shards: 2, set: HISTORY }, async (broker) => {
+            const reader = await RawClient.open(broker, 'a');
+            await publish(broker, 'a', 1);
+            await reader.inbox.take();
+            const { text, headers } = await ask(broker, '/metrics');
+            assert.match(headers['content-type'], /^text\/plain; version=0\.0\.4/);
+            const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
+                input: text,
+                encoding: 'utf8',
+            });
+            assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' });
+        }),
+);
 
 test('a long listing is complete, page by page, while others come and go', () =>
     withBroker({ shards: 2 }, async (broker) => {
@@ -144,7 +177,10 @@ test('a connection is kicked with 4003, once', () =>
         assert.equal((await ask(broker, path, { method: 'POST', headers: LEVER })).status, 200);
         const { code } = await within('the close', client.closed);
         assert.equal(code, 4003);
-        await until('the slot to be free', async () => (await ask(broker, '/v1/stats')).json.gauges.connections === 1);
+        await until(
+            'the slot to be free',
+            async () => (await ask(broker, '/v1/stats')).json.gauges.connections === 1,
+        );
         const again = await ask(broker, path, { method: 'POST', headers: LEVER });
         assert.equal(again.status, 404);
         assert.equal(again.json.error.code, 'no_such_connection');
@@ -152,7 +188,10 @@ test('a connection is kicked with 4003, once', () =>
         const stream = await EventStream.open(broker, 'a');
         const { connections } = (await ask(broker, '/v1/connections')).json;
         const { id } = connections.find(({ state }) => state === 'stream');
-        assert.equal((await ask(broker, `/v1/connections/${id}/kick`, { method: 'POST', headers: LEVER })).status, 200);
+        assert.equal(
+            (await ask(broker, `/v1/connections/${id}/kick`, { method: 'POST', headers: LEVER })).status,
+            200,
+        );
         await within('the stream to end', stream.ended);
     }));
 
@@ -177,7 +216,10 @@ test('levers are out of reach of other origins, and nothing is answered to a reb
             assert.deepEqual([status, json.error.code], [403, code], path);
         };
         await refused('header_required', '/v1/drain', { method: 'POST' });
-        await refused('header_required', '/v1/drain', { method: 'POST', headers: { ...LEVER, origin: 'http://evil.example' } });
+        await refused('header_required', '/v1/drain', {
+            method: 'POST',
+            headers: { ...LEVER, origin: 'http://evil.example' },
+        });
         await refused('header_required', '/v1/connections/0-0-1/kick', { method: 'POST' });
         await refused('host_forbidden', '/v1/stats', { headers: { host: 'evil.example' } });
         await refused('host_forbidden', '/', { headers: { host: 'evil.example:7071' } });
@@ -186,7 +228,10 @@ test('levers are out of reach of other origins, and nothing is answered to a reb
         }
         const own = { ...LEVER, origin: `http://${broker.admin}` };
         assert.equal((await ask(broker, '/v1/connections/0-0-1/kick', { method: 'POST', headers: own })).status, 404);
-        const preflight = await ask(broker, '/v1/drain', { method: 'OPTIONS', headers: { origin: 'http://evil.example' } });
+        const preflight = await ask(broker, '/v1/drain', {
+            method: 'OPTIONS',
+            headers: { origin: 'http://evil.example' },
+        });
         assert.equal(preflight.status, 405);
         assert.equal(preflight.headers['access-control-allow-origin'], undefined);
     }));
@@ -223,7 +268,8 @@ test('with a token: all but health, readiness and the page wants it', () =>
         { shards: 1, set: { 'admin.token_file': '@FOLDER@/token' }, files: { token: 'correct-horse-battery\n' } },
         async (broker) => {
             const bearer = (token) => ({ headers: { authorization: `Bearer ${token}`, host: 'any.name' } });
-            for (const path of ['/healthz', '/readyz', '/']) assert.equal((await ask(broker, path)).status, 200, path);
+            for (const path of ['/healthz', '/readyz', '/'])
+                assert.equal((await ask(broker, path)).status, 200, path);
             for (const path of ['/metrics', '/v1/stats', '/v1/connections', '/v1/version']) {
                 const none = await ask(broker, path);
                 assert.deepEqual([none.status, none.headers['www-authenticate']], [401, 'Bearer'], path);

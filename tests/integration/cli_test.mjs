@@ -34,8 +34,12 @@ function start(broker, args, { input, env } = {}) {
     const child = spawn(SHOAL, args, { env: environment(broker, env), stdio: ['pipe', 'pipe', 'pipe'] });
     const running = { lines: new Mailbox(`a line of shoal ${args.join(' ')}`), output: '', errors: '', child };
     createInterface({ input: child.stdout }).on('line', (line) => running.lines.push(line));
-    child.stdout.on('data', (bytes) => { running.output += bytes; });
-    child.stderr.on('data', (bytes) => { running.errors += bytes; });
+    child.stdout.on('data', (bytes) => {
+        running.output += bytes;
+    });
+    child.stderr.on('data', (bytes) => {
+        running.errors += bytes;
+    });
     running.ended = new Promise((resolve, reject) => {
         child.on('error', reject);
         child.on('close', (status, signal) => {
@@ -84,7 +88,13 @@ test('what pub publishes, sub, a stream and a WebSocket see in one order', () =>
         assert.match(await done(broker, ['pub', 'cli/a', 'one']), /^[0-9a-f]{16}:1\n$/);
         assert.match(await done(broker, ['pub', '--type', 'json', 'cli/a'], { input: '{"two": 2}' }), /:2\n$/);
         const positions = await done(broker, ['pub', '--lines', 'cli/a'], { input: 'three\n\nfive' });
-        assert.deepEqual(positions.trimEnd().split('\n').map((line) => line.split(':')[1]), ['3', '4', '5']);
+        assert.deepEqual(
+            positions
+                .trimEnd()
+                .split('\n')
+                .map((line) => line.split(':')[1]),
+            ['3', '4', '5'],
+        );
         const expected = ['one', '{"two": 2}', 'three', '', 'five'];
         for (const [n, text] of expected.entries()) {
             assert.equal(await sub.lines.take(), `cli/a  ${n + 1}  ${text}`);
@@ -99,15 +109,25 @@ test('what pub publishes, sub, a stream and a WebSocket see in one order', () =>
 test('sub: json, raw, count, from, timeout', () =>
     withBroker({ shards: 2, set: HISTORY }, async (broker) => {
         await done(broker, ['pub', 'a', 'first']);
-        const [epoch] = (await done(broker, ['pub', '--type', 'binary', 'a'], { input: Buffer.from([0, 255]) })).split(':');
+        const [epoch] = (
+            await done(broker, ['pub', '--type', 'binary', 'a'], { input: Buffer.from([0, 255]) })
+        ).split(':');
         await done(broker, ['pub', '--type', 'json', 'a', '[1,\n2]']);
-        const lines = (await done(broker, ['sub', '--json', '--count', '2', '--from', `${epoch}:1`, 'a'])).trimEnd().split('\n');
+        const lines = (await done(broker, ['sub', '--json', '--count', '2', '--from', `${epoch}:1`, 'a']))
+            .trimEnd()
+            .split('\n');
         const [binary, json] = lines.map((line) => JSON.parse(line));
-        assert.deepEqual([binary.offset, binary.epoch, binary.kind, binary.data_base64], [2, epoch, 'binary', 'AP8=']);
+        assert.deepEqual(
+            [binary.offset, binary.epoch, binary.kind, binary.data_base64],
+            [2, epoch, 'binary', 'AP8='],
+        );
         assert.deepEqual([json.offset, json.kind, json.data], [3, 'json', [1, 2]]);
         assert.ok(Math.abs(json.time_ms - Date.now()) < 600_000);
         assert.equal(await done(broker, ['sub', '--raw', '--count', '1', '--from', 'last', 'a']), '[1,\n2]\n');
-        assert.equal((await shoal(broker, ['sub', '--timeout', '0.2', '--count', '9', '--from', 'last', 'a'])).status, STATUS.TIMEOUT);
+        assert.equal(
+            (await shoal(broker, ['sub', '--timeout', '0.2', '--count', '9', '--from', 'last', 'a'])).status,
+            STATUS.TIMEOUT,
+        );
         assert.equal((await shoal(broker, ['sub', '--timeout', '0.2', 'a'])).status, STATUS.DONE);
         const gap = await shoal(broker, ['sub', '--json', '--count', '1', '--from', '0000000000000abc:1', 'a']);
         assert.match(gap.output, /^\{"gap":true,"topic":"a",.*"reason":"epoch"\}\n/);
@@ -129,8 +149,10 @@ test('sub goes on by itself when the broker has been away', async () => {
     await broker.stop();
     const again = await Broker.start({ shards: 2, set: { 'listen.address': data, 'admin.address': admin } });
     again.clients.add(sub);
-    await until('sub to stand again', async () =>
-        (await (await fetch(`http://${admin}/v1/stats`)).json()).counters.subscribes > 0);
+    await until(
+        'sub to stand again',
+        async () => (await (await fetch(`http://${admin}/v1/stats`)).json()).counters.subscribes > 0,
+    );
     await publish(again, 'a', 'after');
     assert.match(await sub.lines.take(), /after/);
     assert.match(sub.errors, /lost|going away|shutting down|closed/i);
@@ -144,8 +166,13 @@ test('what the admin port knows, as tables and as JSON', () =>
         const client = await JsonClient.open(broker);
         await client.subscribe('fleet/#');
         await client.subscribe('fleet/a');
-        for (let n = 1; n <= 3; n++) for (const topic of ['fleet/a', 'fleet/b', 'other']) await publish(broker, topic, n);
-        const parsed = async (...args) => (await done(broker, [...args, '--json'])).trimEnd().split('\n').map((line) => JSON.parse(line));
+        for (let n = 1; n <= 3; n++)
+            for (const topic of ['fleet/a', 'fleet/b', 'other']) await publish(broker, topic, n);
+        const parsed = async (...args) =>
+            (await done(broker, [...args, '--json']))
+                .trimEnd()
+                .split('\n')
+                .map((line) => JSON.parse(line));
 
         const [conn, ...more] = await parsed('conns');
         assert.deepEqual([conn.id, conn.subscriptions, more.length], [client.hello.session, 2, 0]);
@@ -176,7 +203,10 @@ test('what the admin port knows, as tables and as JSON', () =>
 test('drain --wait comes back when the broker has ended', async () => {
     const broker = await Broker.start({ shards: 2 });
     const client = await JsonClient.open(broker);
-    assert.equal(await done(broker, ['drain', '--wait', '--timeout', '30']), 'draining 1 connections\nthe broker has ended\n');
+    assert.equal(
+        await done(broker, ['drain', '--wait', '--timeout', '30']),
+        'draining 1 connections\nthe broker has ended\n',
+    );
     assert.equal((await within('the close', client.closed)).code, 4000);
     await broker.stopped();
     broker.abandon();
@@ -230,7 +260,10 @@ test('what goes wrong has a sentence on standard error and a status of its own',
         await withSilence(async (address) => {
             const env = { SHOAL_ADMIN: `http://${address}`, SHOAL_URL: `ws://${address}` };
             assert.equal((await shoal(broker, ['stat', '--timeout', '0.2'], { env })).status, STATUS.TIMEOUT);
-            assert.equal((await shoal(broker, ['pub', '--timeout', '0.2', 'a', 'b'], { env })).status, STATUS.TIMEOUT);
+            assert.equal(
+                (await shoal(broker, ['pub', '--timeout', '0.2', 'a', 'b'], { env })).status,
+                STATUS.TIMEOUT,
+            );
         });
     }));
 
@@ -246,18 +279,26 @@ test('tokens: needed, wrong, and not for this topic', () =>
             assert.equal((await shoal(broker, ['pub', 'mine/a', 'x'])).status, STATUS.FORBIDDEN);
             assert.equal((await shoal(broker, ['pub', '--token', 'x.y.z', 'mine/a', 'x'])).status, STATUS.FORBIDDEN);
             assert.equal((await shoal(broker, ['pub', '--token', token, 'other', 'x'])).status, STATUS.FORBIDDEN);
-            assert.equal((await shoal(broker, ['pub', 'mine/a', 'x'], { env: { SHOAL_TOKEN: token } })).status, STATUS.DONE);
+            assert.equal(
+                (await shoal(broker, ['pub', 'mine/a', 'x'], { env: { SHOAL_TOKEN: token } })).status,
+                STATUS.DONE,
+            );
             assert.equal((await shoal(broker, ['sub', '--token', token, 'mine/a'])).status, STATUS.FORBIDDEN);
             const none = await shoal(broker, ['stat']);
             assert.equal(none.status, STATUS.FORBIDDEN);
             assert.match(none.errors, /admin-token/);
-            assert.equal((await shoal(broker, ['stat', '--json', '--admin-token', 'correct-horse-battery'])).status, STATUS.DONE);
+            assert.equal(
+                (await shoal(broker, ['stat', '--json', '--admin-token', 'correct-horse-battery'])).status,
+                STATUS.DONE,
+            );
         },
     ));
 
 test('help, completion and the man page know every command and option', async () => {
     const page = readFileSync(join(ROOT, 'docs/man/shoal.1'), 'utf8').replaceAll('\\-', '-');
-    const commands = (await done(null, ['help'])).match(/^ {2}(\w+) +[A-Z]/gm).map((line) => line.trim().split(' ')[0]);
+    const commands = (await done(null, ['help']))
+        .match(/^ {2}(\w+) +[A-Z]/gm)
+        .map((line) => line.trim().split(' ')[0]);
     assert.ok(commands.length >= 13);
     const scripts = {};
     for (const shell of ['bash', 'zsh', 'fish']) scripts[shell] = await done(null, ['completion', shell]);
