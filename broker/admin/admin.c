@@ -66,7 +66,7 @@ static const char *token_read(struct admin *admin, const char *path)
 
 static void address_tell(struct admin *admin)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
     char host[64], port[8];
     CHECK(getsockname(admin->socket, (struct sockaddr *)&bound, &size) == 0);

@@ -31,13 +31,13 @@ static uint64_t figure(const char *name)
 {
     size_t value = 0;
     size_t size = sizeof value;
-    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+    return mallctl && mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
 }
 
 void memory_read(struct memory_figures *figures)
 {
     *figures = (struct memory_figures){.resident_bytes = resident_read(), .jemalloc = mallctl != NULL};
-    if (!figures->jemalloc) {
+    if (!mallctl) {
         return;
     }
     uint64_t epoch = 1; /* the statistics are as of the last change of this */
