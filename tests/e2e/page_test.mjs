@@ -179,6 +179,10 @@ test('it looks right on a desk and on a phone, light and dark', () =>
             );
         }
         await untilShown(page, 30);
+        await until('the plots to have something to show', async () => {
+            await publish(broker, 'demo/ticker', 'tick');
+            return page.run('plots.delay.lines[0].length >= 5');
+        });
         for (const screen of SCREENS) {
             for (const scheme of ['light', 'dark']) {
                 await page.command('Emulation.setDeviceMetricsOverride', { ...screen, deviceScaleFactor: 1 });
