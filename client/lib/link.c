@@ -45,6 +45,11 @@ static enum link_event lose(struct link *link, enum shoal_error error, bool fina
     return LINK_LOST;
 }
 
+void link_lose(struct link *link, enum shoal_error error, const char *detail)
+{
+    lose(link, error, false, detail);
+}
+
 /* The same, with what the system says. */
 static enum link_event lose_errno(struct link *link, enum shoal_error error, const char *what, int number)
 {

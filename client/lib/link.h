@@ -86,6 +86,9 @@ static inline size_t link_unsent(const struct link *link)
     return bytes_waiting(&link->out);
 }
 
+/* Gives up a connection, as if it had been LOST: error and detail are set, the link is DOWN. */
+void link_lose(struct link *link, enum shoal_error error, const char *detail);
+
 /* Gives the system what it takes. What fails comes out of link_next(). */
 void link_flush(struct link *link);
 

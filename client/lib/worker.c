@@ -215,6 +215,21 @@ static void write_all(struct shoal_client *client, int64_t now_ms)
 
 /* --- the step --- */
 
+/* Whoever shook hands but does not say hello is no better than one who does not answer. */
+static int64_t hello_deadline_ms(const struct shoal_client *client)
+{
+    bool awaited = client->link.stage == LINK_OPEN && !client->greeted;
+    return awaited ? client->connected_ms + client->options.connect_timeout_ms : INT64_MAX;
+}
+
+static void watch_hello(struct shoal_client *client, int64_t now_ms)
+{
+    if (now_ms < hello_deadline_ms(client))
+        return;
+    link_lose(&client->link, SHOAL_ERROR_TIMEOUT, "the broker did not say hello in time");
+    lost(client, now_ms);
+}
+
 static bool is_closing(struct shoal_client *client)
 {
     client_lock(client);
@@ -265,6 +280,7 @@ bool worker_step(struct shoal_client *client)
     while (!is_closing(client) && work_event(client, now_ms) && ++events < STEP_MESSAGES_MAX) {
     }
     client->more = events == STEP_MESSAGES_MAX;
+    watch_hello(client, now_ms);
     if (is_closing(client))
         return false; /* `working` stays: client_end() calls back */
     write_all(client, now_ms);
@@ -303,7 +319,7 @@ int worker_timeout_ms(const struct shoal_client *client)
 {
     if (client->more || client->closing || client->revived)
         return 0;
-    int64_t until = link_wakes_ms(&client->link);
+    int64_t until = earlier(link_wakes_ms(&client->link), hello_deadline_ms(client));
     if (client->link.stage == LINK_DOWN)
         until = client->state == SHOAL_DISCONNECTED ? client->retry_ms : client->state == SHOAL_CONNECTING ? 0 : until;
     else if (link_unsent(&client->link) < OUT_BYTES_HIGH)

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "protocol/ws_handshake.h"
+
 #define MESSAGES_MAX 64
 
 static const char *const keeps_some[] = {"namespace.default.history_messages=1000", "namespace.small.prefix=small/",
@@ -288,6 +290,39 @@ static void nobody_there(void **state)
     assert_int_equal(shoal_error_retry(SHOAL_ERROR_HANDSHAKE), SHOAL_RETRY_NEVER);
 }
 
+/* Shakes hands like a broker, and says no more. */
+static void *shakes_hands(void *argument)
+{
+    int listener = *(int *)argument, fd = accept(listener, NULL, NULL);
+    char request[4096];
+    ssize_t got = recv(fd, request, sizeof request - 1, 0);
+    request[got > 0 ? got : 0] = '\0';
+    const char *key = strstr(request, "Sec-WebSocket-Key: ");
+    assert_non_null(key);
+    char accepted[WS_ACCEPT_SIZE], answer[256];
+    ws_accept_write((struct span){key + 19, 24}, accepted);
+    int size = snprintf(answer, sizeof answer,
+                        "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: %.28s\r\n"
+                        "Sec-WebSocket-Protocol: shoal.v1.bin\r\n\r\n",
+                        accepted);
+    assert_int_equal(send(fd, answer, (size_t)size, MSG_NOSIGNAL), size);
+    while (recv(fd, request, sizeof request, 0) > 0) {
+    }
+    close(fd);
+    return NULL;
+}
+
+static void no_hello(void **state)
+{
+    (void)state;
+    int fd, port = port_bound(&fd, true);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, shakes_hands, &fd), 0);
+    IS(try_port(port), "timeout");
+    pthread_join(thread, NULL);
+    close(fd);
+}
+
 /* A patient client waits for a broker that is not there yet, and keeps what is published meanwhile: as much as it may.
  */
 static void patient(void **state)
@@ -492,6 +527,7 @@ int main(void)
         cmocka_unit_test(keys),
         cmocka_unit_test(nobody_there),
         cmocka_unit_test(patient),
+        cmocka_unit_test(no_hello),
         cmocka_unit_test(tokens),
         cmocka_unit_test(close_in_callback),
         cmocka_unit_test(close_with_some_under_way),

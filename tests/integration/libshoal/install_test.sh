@@ -1,6 +1,6 @@
 #!/bin/sh
-# install_test: what "cmake --install" leaves is enough for the program that docs/CLIENT.md prints: it is compiled exactly
-# as it stands there, by pkg-config, against the shared and the static library, and publishes to a real broker.
+# install_test: what "cmake --install" leaves is enough for the program that docs/CLIENT.md prints: it is compiled
+# exactly as it stands there, by pkg-config, against the shared and the static library, and publishes to a real broker.
 #
 #     install_test.sh BUILD SOURCE SHOALD CC
 set -eu
