@@ -69,7 +69,10 @@ const struct command commands[] = {
      "  shoal doctor --connections 10M\n"
      "  shoal doctor --connections 500k --json | jq -r 'select(.state == \"short\").mend'\n"},
     {"version", "", 0, 0, ADMIN | OPTION_BIT(JSON), command_version,
-     "Prints the version of this program, and that of the broker if it answers.", "  shoal version --json\n"},
+     "Prints the version of this program and of the broker.",
+     "Status 3 if the broker does not answer; `shoal --version` asks none.\n"
+     "\n"
+     "  shoal version --json\n"},
     {"completion", "SHELL", 1, 1, OPTION_BIT(HELP), command_completion, "Prints the completion for bash, zsh or fish.",
      "  source <(shoal completion bash)\n"
      "  shoal completion zsh > ~/.zfunc/_shoal\n"
