@@ -124,6 +124,10 @@ static void answer_live(struct conns *conns, uint32_t slot, const struct feed_an
         STATS_ADD(conns->stats, resumes_lost, 1);
     }
     bool opening = conn->state == CONN_OPENING;
+    if (opening && (conn->flags & CONN_ENDED)) {
+        conn_abort(conns, slot); /* gone while it waited, and nothing will tell of it again */
+        return;
+    }
     if (opening && conn->dialect == DIALECT_SSE) {
         open_stream(conns, slot, answer);
     } else if (opening) {

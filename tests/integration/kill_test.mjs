@@ -189,6 +189,17 @@ test(`${VICTIMS} at a time, stages and deaths by chance (SHOAL_SEED=${SEED})`, (
         await broker.untilNothingIsLeft();
     }));
 
+test('who ends its half while it waits to be subscribed is let go', () =>
+    withBroker({ shards: 5, set: { 'broker.mesh_slots': 4 } }, async (broker) => {
+        const raw = (topic) => head(`GET /v1/topics/${topic} HTTP/1.1`, upgradeHeaders(broker));
+        const stream = (topic) => SSE_HEAD.replace('kill/a', topic);
+        for (let n = 0; n < 200; n++) {
+            const wire = await Wire.connect(broker);
+            wire.socket.end(n % 2 ? raw(`half/${n}`) : stream(`half/${n}`));
+        }
+        await broker.untilNothingIsLeft();
+    }));
+
 test('many at once, all gone in the same moment', () =>
     withBroker({ shards: 5, set: SETTINGS }, async (broker) => {
         const clients = await Promise.all(
