@@ -19,6 +19,7 @@ struct replay {
     uint32_t asked;   /* shards */
     uint32_t awaited; /* answers */
     bool failed;
+    bool caught_up; /* TAIL: `tail_until` has all that is_settled() has to be asked for */
     uint8_t id_size;
     uint64_t since_ms;
     struct replay_ask *answers;
@@ -307,18 +308,42 @@ static bool put_pieces(struct conns *conns, uint32_t slot, struct replay *replay
     return true;
 }
 
-/* Whether a message of the filter's log was among the pieces. */
-static bool was_replayed(const struct replay *replay, const struct chunk_origin *origin)
+/*
+ * Whether a message of the filter's log is settled by the pieces: it was replayed, or the subscriber has it already (by
+ * another shard, which was told of it earlier), or was told that it is lost.
+ */
+static bool is_settled(const struct replay *replay, const struct chunk_origin *origin)
 {
     for (const struct replay_ask *answer = replay->answers; answer; answer = answer->next) {
         for (uint32_t i = 0; i < answer->piece_count; i++) {
             const struct replay_piece *piece = &answer->pieces[i];
-            if (piece->hash == origin->hash && piece->chunk && origin->offset >= piece->first) {
-                return origin->offset <= piece->last;
+            if (piece->hash == origin->hash) {
+                return origin->offset < piece->first || origin->offset <= piece->last;
             }
         }
     }
     return false;
+}
+
+/* What this shard has been told of a topic. */
+static uint64_t tail_known(const struct conns *conns, const struct name *name)
+{
+    uint32_t number = feeds_find(conns->feeds, name_span(name), false);
+    return number ? feed_at(conns->feeds, number)->tail : 0;
+}
+
+/* Whether every message that is settled without having been replayed has come to this shard. They do by themselves. */
+static bool has_caught_up(const struct conns *conns, const struct replay *replay)
+{
+    for (const struct replay_ask *answer = replay->answers; answer; answer = answer->next) {
+        for (uint32_t i = 0; i < answer->piece_count; i++) {
+            const struct replay_piece *piece = &answer->pieces[i];
+            if (piece->last + 1 < piece->first && tail_known(conns, piece->name) + 1 < piece->first) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 /* What the filter's log took in while the owners were asked. True: done. */
@@ -330,7 +355,7 @@ static bool put_tail(struct conns *conns, uint32_t slot, struct replay *replay)
         chunk = chunk_with(chunk, replay->offset + 1);
         const struct chunk_lane *bytes = chunk_lane(chunk, subscription->lane);
         uint32_t index = (uint32_t)(replay->offset + 1 - chunk->base);
-        bool fresh = bytes && !was_replayed(replay, &chunk->origins[index]);
+        bool fresh = bytes && !is_settled(replay, &chunk->origins[index]);
         if (fresh && !put_frame(conns, slot, bytes, index)) {
             return false;
         }
@@ -370,7 +395,13 @@ bool replay_refill(struct conns *conns, uint32_t slot)
         replay->state = REPLAY_TAIL;
         replay->offset = cursor_at(conns->feeds, subscription->cursor)->offset;
     }
-    if (replay->state == REPLAY_TAIL && conn->state == CONN_OPEN && put_tail(conns, slot, replay)) {
+    if (replay->state == REPLAY_TAIL && !replay->caught_up) {
+        uint32_t feed = subscription_at(conns->feeds, replay->subscription)->feed;
+        replay->caught_up = has_caught_up(conns, replay);
+        replay->tail_until = feed_at(conns->feeds, feed)->tail;
+    }
+    if (replay->state == REPLAY_TAIL && conn->state == CONN_OPEN && put_tail(conns, slot, replay) &&
+        replay->caught_up) {
         replay_finish(conns, slot, replay);
     }
     return true;

@@ -26,12 +26,12 @@ static uint64_t told(struct owner *owner, const struct topic *topic, uint32_t sh
     return topic->log.tail;
 }
 
-/* The first message that was published after a time. */
+/* The first message that was published at a time or after it: what was told at that time may have been told before. */
 static uint64_t first_since(const struct topic *topic, uint64_t first, int64_t since_ms)
 {
     for (struct chunk *chunk = log_find(&topic->log, first); chunk; chunk = chunk_next(chunk)) {
         for (uint32_t i = (uint32_t)(first - chunk->base); i < chunk->count; i++, first++) {
-            if (chunk_time_ms(chunk, i) > since_ms) {
+            if (chunk_time_ms(chunk, i) >= since_ms) {
                 return first;
             }
         }
@@ -47,6 +47,9 @@ static void piece_begin_since(const struct topic *topic, struct replay_piece *pi
     piece->lost = piece->first == kept && kept > 1 && kept <= topic->log.tail;
     piece->reason = GAP_EXPIRED;
     piece->gap_from = 1;
+    if (!piece->lost && piece->first > piece->last + 1) {
+        piece->first = piece->last + 1; /* what is not told yet comes by itself, and may be new */
+    }
 }
 
 /* From a position. Without an epoch it is of the present one if that had begun when the subscriber was last here. */
@@ -97,7 +100,7 @@ static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *a
 }
 
 /* A topic that was named, but is not known any more: all of it is lost. */
-static void piece_add_forgotten(struct replay_ask *ask, struct span name, uint64_t hash, uint64_t offset)
+static void piece_add_forgotten(struct replay_ask *ask, struct span name, uint64_t hash)
 {
     struct name *own = name_create(name);
     struct replay_piece *piece = own ? replay_ask_add(ask) : NULL;
@@ -108,9 +111,8 @@ static void piece_add_forgotten(struct replay_ask *ask, struct span name, uint64
         }
         return;
     }
-    *piece = (struct replay_piece){.hash = hash, .name = own, .lost = true, .reason = GAP_EPOCH, .gap_from = 0};
-    piece->gap_to = offset;
-    piece->first = 1;
+    *piece = (struct replay_piece){.hash = hash, .name = own, .lost = true, .reason = GAP_EPOCH};
+    piece->first = 1; /* of its next life */
 }
 
 static bool is_named(const struct replay_ask *ask, uint32_t named, const struct topic *topic)
@@ -139,7 +141,7 @@ static void add_named(struct owner *owner, struct replay_ask *ask)
         }
         uint32_t number = owner_topic_find(owner, hash, name);
         if (!number) {
-            piece_add_forgotten(ask, name, hash, position.offset);
+            piece_add_forgotten(ask, name, hash);
         } else if (!is_named(ask, ask->piece_count, topic_at(owner, number))) {
             piece_add(owner, number, ask, &position);
         }
