@@ -91,6 +91,7 @@ static bool send_asks(struct peer *self)
             struct envelope ask = {.kind = ASK_LEAVE, .offset = self->asked[to]};
             busy = true;
             if (!mesh_ask(&mesh, self->number, to, &ask)) {
+                sched_yield();
                 break;
             }
             self->asked[to]++;
