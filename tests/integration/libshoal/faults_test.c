@@ -165,9 +165,8 @@ static void cut_again_and_again(void **state)
 
 /* --- the broker itself --- */
 
-static void killed_and_started_again(void **state)
+static void gone_and_come_again(void (*ends)(struct broker *broker))
 {
-    (void)state;
     enum { ROUNDS = 4, A_ROUND = 5000 };
     struct broker broker;
     broker_start(&broker, keeps_much);
@@ -182,7 +181,7 @@ static void killed_and_started_again(void **state)
             if (i % 100 == 0)
                 sleep_ms(1);
             if (i == A_ROUND / 2)
-                broker_kill(&broker); /* with messages under way, and more to come */
+                ends(&broker); /* with messages under way, and more to come */
         }
         broker_again(&broker);
         await_count(&readers[0].established, round + 2, "the topic's subscription again");
@@ -214,6 +213,18 @@ static void killed_and_started_again(void **state)
             assert_true(readers[0].seen[n] == 1 && readers[1].seen[n] == 1);
     }
     broker_stop(&broker);
+}
+
+static void killed_and_started_again(void **state)
+{
+    (void)state;
+    gone_and_come_again(broker_kill);
+}
+
+static void drained_and_started_again(void **state)
+{
+    (void)state;
+    gone_and_come_again(broker_stop);
 }
 
 /* The proxy takes all and gives nothing: only the heartbeat notices. */
@@ -248,6 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(cut_again_and_again, setup),
         cmocka_unit_test_setup(killed_and_started_again, setup),
+        cmocka_unit_test_setup(drained_and_started_again, setup),
         cmocka_unit_test_setup(silent_broker_is_left, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
