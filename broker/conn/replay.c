@@ -346,6 +346,18 @@ static bool has_caught_up(const struct conns *conns, const struct replay *replay
     return true;
 }
 
+/* Sets how far `put_tail` goes: to the tail of the filter's log, unless the cursor is parked before it, for this turn.
+ */
+static void catch_up(struct conns *conns, struct replay *replay)
+{
+    const struct subscription *subscription = subscription_at(conns->feeds, replay->subscription);
+    const struct cursor *cursor = cursor_at(conns->feeds, subscription->cursor);
+    uint64_t tail = feed_at(conns->feeds, subscription->feed)->tail;
+    bool parked = !cursor->hold && cursor->offset != tail;
+    replay->tail_until = parked ? cursor->offset : tail;
+    replay->caught_up = !parked && has_caught_up(conns, replay);
+}
+
 /* What the filter's log took in while the owners were asked. True: done. */
 static bool put_tail(struct conns *conns, uint32_t slot, struct replay *replay)
 {
@@ -396,9 +408,7 @@ bool replay_refill(struct conns *conns, uint32_t slot)
         replay->offset = cursor_at(conns->feeds, subscription->cursor)->offset;
     }
     if (replay->state == REPLAY_TAIL && !replay->caught_up) {
-        uint32_t feed = subscription_at(conns->feeds, replay->subscription)->feed;
-        replay->caught_up = has_caught_up(conns, replay);
-        replay->tail_until = feed_at(conns->feeds, feed)->tail;
+        catch_up(conns, replay);
     }
     if (replay->state == REPLAY_TAIL && conn->state == CONN_OPEN && put_tail(conns, slot, replay) &&
         replay->caught_up) {

@@ -71,11 +71,15 @@ static void piece_begin_at(const struct topic *topic, struct replay_piece *piece
     }
 }
 
-/* `position` NULL: the topic was not named. */
+/*
+ * `position` NULL: the topic was not named. The asking shard follows it from now on, as it would after the next
+ * message: a topic that it has positions of must not be forgotten, and begin at 1 again, behind its back.
+ */
 static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *ask, const struct position *position)
 {
     struct topic *topic = topic_at(owner, number);
     struct chunk_topic chunk_topic = {.name = name_span(topic->name), .epoch = topic->epoch};
+    owner_match_filters(owner, number);
     topic->lanes |= LANE_BIT(ask->lane);
     bool lanes = log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic);
     struct replay_piece *piece = lanes ? replay_ask_add(ask) : NULL;
