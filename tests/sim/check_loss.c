@@ -15,9 +15,7 @@ static void check_filter(struct record *record, uint32_t client, const struct fo
     uint64_t missing = 0;
     uint32_t last = 0;
     for (uint32_t i = 0; i < record->publish_count; i++) {
-        const struct publish *publish = &record->publishes[i];
-        if (publish->state == PUBLISH_ACKNOWLEDGED && publish->sent_at > follow->since &&
-            name_covers(follow->number, publish->topic) && !follow_got(follow, i)) {
+        if (follow_expects(follow, record, i) && !follow_got(follow, i)) {
             missing++;
             last = i;
         }

@@ -22,7 +22,7 @@ void json_open(struct clients *clients, struct client *client)
 
 /* --- reading --- */
 
-enum field { OP, ID, CODE, TOPIC, OFFSET, EPOCH, DATA, DATA_BASE64, RECOVERED, FROM, TO, REASON, FIELD_COUNT };
+enum field { OP, ID, CODE, TOPIC, OFFSET, EPOCH, DATA, DATA_BASE64, RECOVERED, FROM, TO, REASON, TIME, FIELD_COUNT };
 
 static const struct span field_names[FIELD_COUNT] = {
     [OP] = SPAN_LITERAL("op"),
@@ -37,6 +37,7 @@ static const struct span field_names[FIELD_COUNT] = {
     [FROM] = SPAN_LITERAL("from"),
     [TO] = SPAN_LITERAL("to"),
     [REASON] = SPAN_LITERAL("reason"),
+    [TIME] = SPAN_LITERAL("time_ms"),
 };
 
 /* False: it is no object. */
@@ -127,8 +128,8 @@ void json_gap(struct clients *clients, struct follow *follow, struct span object
     fields_read(object, fields);
     TRACE(verdict_of(clients), "  gap: %.*s", (int)object.size, object.data);
     clients->gaps++;
-    follow_gap(follow, clients->record, text_of(&fields[REASON]), epoch_of(&fields[EPOCH]), number_of(&fields[FROM]),
-               number_of(&fields[TO]));
+    follow_gap(follow, clients->record, topic_number(text_of(&fields[TOPIC])), text_of(&fields[REASON]),
+               epoch_of(&fields[EPOCH]), number_of(&fields[FROM]), number_of(&fields[TO]));
 }
 
 /* --- answers --- */
@@ -156,6 +157,9 @@ static void ok(struct clients *clients, struct client *client, struct request *r
         clients->resumes += fields[RECOVERED].type != JSON_NONE;
         follow_begin(follow, clients->record, epoch, offset, fields[RECOVERED].type != JSON_NONE,
                      fields[RECOVERED].type == JSON_TRUE);
+        if (!follow->since_ms) {
+            follow->since_ms = number_of(&fields[TIME]);
+        }
         break;
     case REQUEST_UNSUBSCRIBE:
         if (!follow->wild) {
@@ -322,11 +326,37 @@ static void publish(struct clients *clients, struct client *client, uint32_t num
         topic_names[what->topic], name, quote, (int)size, data, quote, key);
 }
 
+/* Comes back to a filter. Messages do not tell epochs, so their positions have none. */
+static void subscribe_again(struct client *client, struct follow *follow)
+{
+    struct keepsake *keepsake = &client->keepsake;
+    char positions[TOPIC_COUNT * 64] = "";
+    size_t size = 0;
+    for (uint32_t topic = 0; topic < TOPIC_COUNT; topic++) {
+        if (keepsake->tops[topic]) {
+            size += (size_t)snprintf(positions + size, sizeof positions - size, "%s\"%s\":{\"offset\":%llu}",
+                                     size ? "," : "", topic_names[topic], (unsigned long long)keepsake->tops[topic]);
+        }
+    }
+    struct request *request = client_request(client, REQUEST_SUBSCRIBE, (uint32_t)(follow - client->follows));
+    follow_ask_again(follow, keepsake);
+    say(client, "{\"op\":\"subscribe\",\"id\":%u,\"topic\":\"%s\",\"from\":{\"positions\":{%s},\"since_ms\":%llu}}",
+        request->id, name_of(keepsake->number), positions, (unsigned long long)keepsake->since_ms);
+    keepsake->number = 0;
+}
+
 static void subscribe(struct clients *clients, struct client *client)
 {
     uint32_t number;
     struct follow *follow = client_follow_free(client);
-    if (!follow || !client_name(clients, client, &number)) {
+    if (!follow) {
+        return;
+    }
+    if (client->keepsake.number && client_may_follow(client, client->keepsake.number)) {
+        subscribe_again(client, follow);
+        return;
+    }
+    if (!client_name(clients, client, &number)) {
         return;
     }
     struct position position = {0};

@@ -69,7 +69,7 @@ struct follow *client_follow_free(struct client *client)
     return NULL;
 }
 
-static bool name_is_free(const struct client *client, uint32_t number)
+bool client_may_follow(const struct client *client, uint32_t number)
 {
     for (uint32_t i = 0; i < FOLLOWS_MAX; i++) {
         const struct follow *follow = &client->follows[i];
@@ -84,7 +84,7 @@ bool client_name(struct clients *clients, const struct client *client, uint32_t 
 {
     for (int tries = 0; tries < 4; tries++) {
         *number = sim_random(clients->network, TOPIC_COUNT + FILTER_COUNT);
-        if (name_is_free(client, *number)) {
+        if (client_may_follow(client, *number)) {
             return true;
         }
     }
@@ -215,6 +215,10 @@ static void remember_positions(struct client *client)
         const struct follow *follow = &client->follows[i];
         if (follow_flows(follow) && !follow->wild && !follow->jumps) {
             client->positions[follow->number] = (struct position){follow->epoch, follow->last};
+        } else if (follow_flows(follow) && follow->wild && client->kind == CLIENT_JSON) {
+            client->keepsake = (struct keepsake){
+                .number = follow->number, .since_ms = follow->since_ms, .came_first = follow->came_first};
+            memcpy(client->keepsake.tops, follow->tops, sizeof follow->tops);
         }
     }
 }

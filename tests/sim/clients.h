@@ -78,6 +78,7 @@ struct client {
     struct follow follows[FOLLOWS_MAX];
     struct request requests[REQUESTS_MAX];
     struct position positions[TOPIC_COUNT];
+    struct keepsake keepsake;
     struct again again;
 };
 
@@ -137,6 +138,9 @@ static inline bool publish_has_key(uint32_t publish)
 /* A free place. NULL: none. */
 struct request *client_request(struct client *client, enum request_kind kind, uint32_t what);
 struct follow *client_follow_free(struct client *client);
+
+/* Whether a name covers nothing that the client follows already. */
+bool client_may_follow(const struct client *client, uint32_t number);
 
 /* A name that this client may follow besides what it follows. False: none was found. */
 bool client_name(struct clients *clients, const struct client *client, uint32_t *number);

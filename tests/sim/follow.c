@@ -21,6 +21,19 @@ void follow_ask(struct follow *follow, uint32_t number, uint64_t asked_epoch, ui
     };
 }
 
+void follow_ask_again(struct follow *follow, const struct keepsake *keepsake)
+{
+    follow_ask(follow, keepsake->number, 0, 0);
+    follow->by_cursor = true;
+    follow->since_ms = keepsake->since_ms;
+    follow->came_first = keepsake->came_first;
+    memcpy(follow->tops, keepsake->tops, sizeof follow->tops);
+    memcpy(follow->starts, keepsake->tops, sizeof follow->starts);
+    for (uint32_t topic = 0; topic < TOPIC_COUNT; topic++) {
+        follow->named |= keepsake->tops[topic] ? 1u << topic : 0;
+    }
+}
+
 /* What was asked for, and what is given, must fit together. */
 static void check_beginning(const struct follow *follow, struct record *record, uint64_t epoch, uint64_t offset,
                             bool has_recovered, bool recovered)
@@ -30,7 +43,7 @@ static void check_beginning(const struct follow *follow, struct record *record, 
         verdict_fail(verdict, CHECK_PROTOCOL, "%s: `recovered` is told to who did not ask from a position, or not told",
                      name_of(follow->number));
     }
-    if (recovered && (epoch != follow->asked_epoch || offset != follow->asked_offset)) {
+    if (recovered && !follow->wild && (epoch != follow->asked_epoch || offset != follow->asked_offset)) {
         verdict_fail(verdict, CHECK_ORDER, "%s: recovered at %llx:%llu, asked was %llx:%llu", name_of(follow->number),
                      OFFSET(epoch), OFFSET(offset), OFFSET(follow->asked_epoch), OFFSET(follow->asked_offset));
     }
@@ -46,6 +59,7 @@ void follow_begin(struct follow *follow, struct record *record, uint64_t epoch, 
     check_beginning(follow, record, epoch, offset, has_recovered, recovered);
     follow->state = has_recovered && !recovered ? FOLLOW_LOST : FOLLOW_LIVE;
     follow->since = record->step;
+    follow->came_first = follow->came_first ? follow->came_first : record->step;
     follow->epoch = epoch;
     follow->last = offset;
 }
@@ -69,9 +83,29 @@ static void gap_of_resume(struct follow *follow, struct record *record, struct s
     follow->state = FOLLOW_LIVE;
 }
 
-void follow_gap(struct follow *follow, struct record *record, struct span reason, uint64_t epoch, uint64_t from,
-                uint64_t to)
+/* Told after the ok, one for each topic of which something is missing. */
+static void gap_of_return(struct follow *follow, struct record *record, uint32_t topic, struct span reason,
+                          uint64_t from, uint64_t to)
 {
+    bool of_epoch = span_equal(reason, SPAN_LITERAL("epoch"));
+    uint64_t from_right = of_epoch ? 0 : follow->tops[topic] + 1;
+    if (from != from_right || (!of_epoch && to < from)) {
+        verdict_fail(record->verdict, CHECK_LOSS, "%s for %s: gap %llu to %llu (%.*s), the last message was %llu",
+                     topic_names[topic], name_of(follow->number), OFFSET(from), OFFSET(to), (int)reason.size,
+                     reason.data, OFFSET(follow->tops[topic]));
+    }
+    follow->voided |= of_epoch ? 1u << topic : 0;
+    follow->tops[topic] = follow->starts[topic] = to;
+    follow->state = FOLLOW_LIVE;
+}
+
+void follow_gap(struct follow *follow, struct record *record, uint32_t topic, struct span reason, uint64_t epoch,
+                uint64_t from, uint64_t to)
+{
+    if (follow->wild && follow->by_cursor && topic < TOPIC_COUNT) {
+        gap_of_return(follow, record, topic, reason, from, to);
+        return;
+    }
     if (follow->state == FOLLOW_LOST) {
         gap_of_resume(follow, record, reason, from, to);
         return;
@@ -95,6 +129,18 @@ void follow_gap(struct follow *follow, struct record *record, struct span reason
 bool follow_got(const struct follow *follow, uint32_t publish)
 {
     return publish / 8 < follow->got_room && (follow->got[publish / 8] >> publish % 8 & 1);
+}
+
+bool follow_expects(const struct follow *follow, const struct record *record, uint32_t number)
+{
+    const struct publish *publish = &record->publishes[number];
+    uint32_t topic = publish->topic;
+    if (publish->state != PUBLISH_ACKNOWLEDGED || !name_covers(follow->number, topic) || follow->voided >> topic & 1 ||
+        publish->offset <= follow->starts[topic]) {
+        return false;
+    }
+    bool reaches_back = follow->named >> topic & 1 || record->topics[topic].history_messages;
+    return publish->sent_at > follow->since || (reaches_back && publish->sent_at > follow->came_first);
 }
 
 static void got_set(struct follow *follow, uint32_t publish)

@@ -20,6 +20,14 @@ enum follow_state { FOLLOW_FREE, FOLLOW_ASKED, FOLLOW_LOST, FOLLOW_LIVE, FOLLOW_
 /* Added to an offset it is one that was never given out. */
 #define FOLLOW_AHEAD 1000000u
 
+/* What a subscriber of a filter keeps for its return. */
+struct keepsake {
+    uint32_t number; /* 0: nothing */
+    uint64_t since_ms;
+    uint64_t came_first;
+    uint64_t tops[TOPIC_COUNT];
+};
+
 struct follow {
     uint8_t state;
     uint8_t number; /* see name_of() */
@@ -28,29 +36,41 @@ struct follow {
     bool unplaced;  /* and nobody has told yet where the last message is */
     bool by_cursor; /* asked from a position */
     uint64_t asked_epoch, asked_offset;
-    uint64_t since; /* step in which the ok was read */
-    uint64_t epoch; /* a topic's */
+    uint64_t since;    /* step in which the ok was read */
+    uint64_t since_ms; /* a filter's: the broker's time in that */
+    uint64_t epoch;    /* a topic's */
     uint64_t last;
     /* filters */
-    uint64_t gapped;  /* messages that gaps have told of */
-    uint64_t missing; /* numbers left out so far */
-    uint64_t tops[TOPIC_COUNT];
-    uint8_t *got; /* bits by publish */
+    uint64_t gapped;              /* messages that gaps have told of */
+    uint64_t missing;             /* numbers left out so far */
+    uint64_t tops[TOPIC_COUNT];   /* the last message of each, 0: not known */
+    uint64_t starts[TOPIC_COUNT]; /* come back: messages up to here are not expected */
+    uint32_t named;               /* bits of topics that it came back with a position for */
+    uint32_t voided;              /* bits of topics that were told to have begun anew */
+    uint64_t came_first;          /* step in which the first ok was read, before it ever left */
+    uint8_t *got;                 /* bits by publish */
     uint32_t got_room;
 };
 
 /* A subscribe command is on its way. `asked_epoch` 0: not from a position. */
 void follow_ask(struct follow *follow, uint32_t number, uint64_t asked_epoch, uint64_t asked_offset);
 
+/* The same for a filter with what was kept of it. */
+void follow_ask_again(struct follow *follow, const struct keepsake *keepsake);
+
 /* The ok has come. */
 void follow_begin(struct follow *follow, struct record *record, uint64_t epoch, uint64_t offset, bool has_recovered,
                   bool recovered);
 
-void follow_gap(struct follow *follow, struct record *record, struct span reason, uint64_t epoch, uint64_t from,
-                uint64_t to);
+/* `topic`: TOPIC_COUNT if the gap names the filter. */
+void follow_gap(struct follow *follow, struct record *record, uint32_t topic, struct span reason, uint64_t epoch,
+                uint64_t from, uint64_t to);
 
 /* A message has come. `epoch` and `offset` 0: not shown. */
 void follow_message(struct follow *follow, struct record *record, uint32_t publish, uint64_t epoch, uint64_t offset);
+
+/* Whether a filter's subscriber must have got this publish by the end. */
+bool follow_expects(const struct follow *follow, const struct record *record, uint32_t publish);
 
 bool follow_got(const struct follow *follow, uint32_t publish);
 

@@ -56,7 +56,7 @@ static void make_habits(struct profile *profile, struct chance *chance)
     bool calm = profile->calm;
     profile->habits = (struct habits){
         .stall = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 2, 20)),
-        .sip = (uint16_t)ONE_OF(chance, 0, 100, 700),
+        .sip = (uint16_t)ONE_OF(chance, 0, 100, calm ? 200 : 700), /* who sips long enough is slow */
         .reset = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 1, 10)),
         .leave = (uint16_t)ONE_OF(chance, 0, 2, 10),
         .vanish = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 0, 2)),

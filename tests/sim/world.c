@@ -11,7 +11,7 @@
 enum { SHARDS_OF_WORLD_MAX = 8 };
 
 /* How long a world may take to come to rest, in rounds and in its own time. */
-#define SETTLE_ROUNDS_MAX 4000
+#define SETTLE_ROUNDS_MAX 20000
 #define SETTLE_STILL      20 /* rounds without a byte moved, until bigger steps are taken */
 #define SETTLE_OVER       80 /* and so many of these: longer than any limit that keeps somebody waiting */
 #define SETTLE_STEP_US    250000
