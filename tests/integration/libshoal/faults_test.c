@@ -186,6 +186,8 @@ static void gone_and_come_again(void (*ends)(struct broker *broker))
         broker_again(&broker);
         await_count(&readers[0].established, round + 2, "the topic's subscription again");
         await_count(&readers[1].established, round + 2, "the filter's subscription again");
+        for (int waited = 0; shoal_client_state(publisher) != SHOAL_CONNECTED && waited < PATIENCE_MS; waited++)
+            sleep_ms(1);
     }
     for (uint32_t i = 0; i < A_ROUND; i++)
         publish_number(publisher, number++);
