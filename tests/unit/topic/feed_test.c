@@ -321,8 +321,8 @@ static uint32_t topic_of(uint64_t hash)
 /* A message in the log of a filter: each topic's in their order, and without a hole. */
 static void give_of_filter(struct reader *reader, const struct chunk *chunk, uint32_t index)
 {
-    uint32_t topic = topic_of(chunk->origins[index].hash), topic_shown;
-    uint64_t number = chunk->origins[index].offset, number_shown;
+    uint32_t topic = topic_of(chunk->origins[index].hash), topic_shown = TOPICS;
+    uint64_t number = chunk->origins[index].offset, number_shown = 0;
     if (!numbers_in(chunk, index, reader->lane, &topic_shown, &number_shown)) {
         /* not written in this lane: allowed only if it was published before the reader was told that it is live */
         assert_true(number < reader->due[topic] || !reader->due[topic]);
@@ -357,8 +357,8 @@ static void give(struct run *run, struct reader *reader, struct chunk *chunk, ui
     assert_int_equal(offset, reader->next);
     chunk = chunk_with(chunk, offset);
     assert_true(offset >= chunk->base && offset - chunk->base < chunk->messages_max);
-    uint32_t index = (uint32_t)(offset - chunk->base), topic;
-    uint64_t number;
+    uint32_t index = (uint32_t)(offset - chunk->base), topic = TOPICS;
+    uint64_t number = 0;
     lane_reach(run, reader, chunk);
     reader->next++;
     run->given++;
