@@ -108,6 +108,9 @@ enum execute_result execute_publish(struct conns *conns, uint32_t slot, const st
         return EXECUTE_DONE;
     }
     ticket->kind = (uint8_t)command->kind;
+    if (feeds_have_unsent(conns->feeds)) {
+        feeds_send(conns->feeds); /* who subscribes and then publishes is told of what it published */
+    }
     if (ticket_send(conns, slot, ticket, ASK_PUBLISH) == EXECUTE_RETRY) {
         free(ticket);
         return EXECUTE_RETRY;

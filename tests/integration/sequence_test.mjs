@@ -119,3 +119,16 @@ async function httpPublisher(broker, ledgers, name) {
         }),
     );
 }
+
+for (const shards of SHARD_COUNTS) {
+    test(`${shards} shards: who publishes right behind its subscribe gets what it published`, () =>
+        withBroker({ shards }, async (broker) => {
+            for (let n = 0; n < 100; n++) {
+                const client = await JsonClient.open(broker);
+                client.send({ op: 'subscribe', topic: `behind/${n}` });
+                client.send({ op: 'publish', topic: `behind/${n}`, data: n });
+                assert.equal((await client.inbox.take()).data, n);
+                client.cut();
+            }
+        }));
+}
