@@ -47,13 +47,6 @@
 #define SLICE_DELIVERIES    256u
 static_assert(SLICE_DELIVERIES <= TURN_DELIVERIES_MAX, "a slice is part of a turn");
 
-/*
- * After a walk over its subscribers a feed rests: 1 us for so many subscribers, a quarter of what they cost. See
- * conn/deliver.
- */
-#define WALK_REST_SUBSCRIBERS 1u
-#define WALK_REST_US_MAX      2000
-
 /* So many bytes count as one more delivery: a send of 64 KB takes some 30 us. */
 #define SEND_COST_BYTES 8192u
 

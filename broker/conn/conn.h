@@ -173,7 +173,6 @@ struct conns {
     _Atomic uint32_t *connections; /* of all shards: touched when one comes or goes */
     uint64_t instance;             /* of this run of the broker, told to clients */
     uint16_t generation;           /* of the last one accepted */
-    int64_t rest_us;               /* until the first of the resting feeds is due; 0: none rests */
     bool draining;
     bool accept_paused;
     int64_t now_us; /* monotonic, of this turn */

@@ -457,39 +457,18 @@ static void walk_measure(struct conns *conns, const struct feed *feed)
     histogram_add(&conns->stats->fan_out, feed->walk_end);
 }
 
-/*
- * How long a feed rests before its next walk, us. Messages that come in quick succession are then sent in one walk, and
- * a walk costs the same for one as for twenty. The rest is a quarter of what the walk will take, and counts from the
- * end of the last one: a lone message is not held up at all.
- */
-static int64_t rest_of(const struct conns *conns, const struct feed *feed)
-{
-    int64_t rest_us = feed->subscribers.size / WALK_REST_SUBSCRIBERS;
-    if (rest_us > WALK_REST_US_MAX) {
-        rest_us = WALK_REST_US_MAX;
-    }
-    return feed->walked < feed->tail ? feed->walk_ended_us + rest_us - conns->now_us : 0;
-}
-
 /* One feed's share. Returns the sends that it took. */
 static uint32_t deliver_feed(struct conns *conns, uint32_t number, uint32_t most)
 {
     struct feed *feed = feed_at(conns->feeds, number);
     feed_unpark(conns->feeds, number, woken, conns);
     slow_policy(conns, number);
-    int64_t rest_us = feed->walking ? 0 : rest_of(conns, feed);
-    if (rest_us > 0) {
-        conns->rest_us = conns->rest_us && conns->rest_us < rest_us ? conns->rest_us : rest_us;
-        feeds_rest(conns->feeds, number);
-        return 0;
-    }
     if (!feed->walking && !feed_walk_begin(conns->feeds, number)) {
         return 0;
     }
     uint32_t done = walk_slice(conns, number, most);
     if (feed->walk_at >= feed->walk_end) {
         walk_measure(conns, feed);
-        feed->walk_ended_us = conns->now_us;
         feed_walk_finish(conns->feeds, number);
     }
     if (feed->walking || feed->walked < feed->tail) {
@@ -528,8 +507,6 @@ static uint32_t deliver_feeds(struct conns *conns, uint32_t budget, bool small)
 bool deliver_turn(struct conns *conns)
 {
     uint32_t budget = TURN_DELIVERIES_MAX;
-    conns->rest_us = 0;
-    feeds_rested(conns->feeds);
     uint32_t used = deliver_all_ready(conns, budget / 2);
     budget -= used < budget ? used : budget;
     budget = deliver_feeds(conns, budget, true);

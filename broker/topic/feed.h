@@ -98,14 +98,13 @@ struct feed {
     uint32_t topic; /* number at its owner */
     struct name *name;
     uint64_t epoch;
-    uint64_t tail;         /* the last message that this shard knows of */
-    uint64_t tail_bytes;   /* of the log up to there */
-    uint64_t walked;       /* the last message that subscribers without a cursor were sent */
-    uint64_t target;       /* walking: what they are being sent up to */
-    uint32_t fresh_us;     /* when the first message that no walk has taken yet was published: the low 32 bits */
-    uint32_t walk_us;      /* walking: the same of the first one that is being sent */
-    int64_t walk_ended_us; /* when the last walk did, by the shard's clock */
-    struct chunk *base;    /* reference on the chunk with message walked + 1; NULL: walked == tail */
+    uint64_t tail;       /* the last message that this shard knows of */
+    uint64_t tail_bytes; /* of the log up to there */
+    uint64_t walked;     /* the last message that subscribers without a cursor were sent */
+    uint64_t target;     /* walking: what they are being sent up to */
+    uint32_t fresh_us;   /* when the first message that no walk has taken yet was published: the low 32 bits */
+    uint32_t walk_us;    /* walking: the same of the first one that is being sent */
+    struct chunk *base;  /* reference on the chunk with message walked + 1; NULL: walked == tail */
     struct vector subscribers;
     uint32_t walk_at;
     uint32_t walk_end;
@@ -163,10 +162,9 @@ struct feeds {
     struct slab wishes;
     struct slab cursors;
     struct slab holds;
-    struct filters *matcher;     /* this shard's filters: value = feed */
-    struct queue dirty;          /* feeds with something to deliver, in the order in which they got it */
-    struct queue resting;        /* dirty feeds whose next walk is better begun a little later (conn/deliver) */
-    struct queue unsent;         /* feeds with something to ask */
+    struct filters *matcher; /* this shard's filters: value = feed */
+    struct queue dirty;      /* feeds with something to deliver, in the order in which they got it */
+    struct queue unsent;     /* feeds with something to ask */
     struct feed_answer *answers; /* for conn/execute, in order */
     uint32_t answer_count;
     uint32_t answer_room;
@@ -217,9 +215,6 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
 /* The next dirty feed, taken off the list; 0: none. */
 uint32_t feeds_dirty_take(struct feeds *feeds);
 void feeds_mark_dirty(struct feeds *feeds, uint32_t number);
-/* A feed that was taken goes back later: with feeds_rested(), all of these are dirty again. */
-void feeds_rest(struct feeds *feeds, uint32_t number);
-void feeds_rested(struct feeds *feeds);
 
 /* Starts a walk if the feed has subscribers that are behind the tail. False: nothing to walk. */
 bool feed_walk_begin(struct feeds *feeds, uint32_t number);
