@@ -246,12 +246,12 @@ static void answer(struct clients *clients, struct client *client, const struct 
         history_read(clients, client, news);
     } else if (client->kind != CLIENT_POST && client->kind != CLIENT_READ) {
         bool ahead = client->follows[0].asked_offset >= FOLLOW_AHEAD && news->status == 400;
-        if (!ahead && (news->status != 503 || clients->profile->calm)) {
+        if (!ahead && (news->status != 503 || is_calm(clients))) {
             verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "a subscription is refused with %d", news->status);
         }
         client_finish(clients, client);
         return;
-    } else if (news->status != 503 || clients->profile->calm) { /* who is not let in is told unasked */
+    } else if (news->status != 503 || is_calm(clients)) { /* who is not let in is told unasked */
         verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "an unasked response %d", news->status);
     }
     client->closing = !news->keep_alive;

@@ -181,9 +181,12 @@ static bool refusal_is_fair(struct clients *clients, const struct client *client
     if (request->kind == REQUEST_WRONG || (ahead && span_equal(code, SPAN_LITERAL("position_invalid")))) {
         return true;
     }
+    if (clients->draining && span_equal(code, SPAN_LITERAL("draining"))) {
+        return true;
+    }
     bool short_of_room = span_equal(code, SPAN_LITERAL("busy")) || span_equal(code, SPAN_LITERAL("topics_limit")) ||
                          (request->kind == REQUEST_SUBSCRIBE && span_equal(code, SPAN_LITERAL("subscriptions_limit")));
-    return short_of_room && !clients->profile->calm && request->kind != REQUEST_UNSUBSCRIBE;
+    return short_of_room && !is_calm(clients) && request->kind != REQUEST_UNSUBSCRIBE;
 }
 
 static void refused(struct clients *clients, struct client *client, struct request *request,
@@ -283,7 +286,7 @@ void json_news(struct clients *clients, struct client *client, const struct wire
     } else if (news->kind == WIRE_MESSAGE) {
         object_works(clients, client, news->data);
     } else {
-        if (news->status != 503 || clients->profile->calm) {
+        if (news->status != 503 || is_calm(clients)) {
             verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "the upgrade is refused with %d", news->status);
         }
         client_finish(clients, client);

@@ -118,7 +118,7 @@ void client_acknowledged(struct clients *clients, struct request *request, uint6
 void client_refused(struct clients *clients, struct client *client, struct request *request)
 {
     clients->refusals++;
-    if (clients->profile->calm) {
+    if (is_calm(clients)) {
         verdict_fail(verdict_of(clients), CHECK_LOSS, "publish %u is refused without a reason", request->what);
     }
     if (!publish_has_key(request->what)) { /* one with a key may have been accepted the first time */
@@ -255,7 +255,7 @@ void client_finish(struct clients *clients, struct client *client)
 static void check_end(struct clients *clients, const struct client *client, int status)
 {
     bool http = client->kind == CLIENT_POST || client->kind == CLIENT_READ;
-    if (clients->profile->calm && !client->closing && !http) {
+    if (is_calm(clients) && !client->closing && !http) {
         verdict_fail(verdict_of(clients), CHECK_LOSS, "client %u of kind %d is ended (%d) without a reason",
                      client->number, client->kind, status);
     }
@@ -273,8 +273,9 @@ static void check_code(struct clients *clients, const struct client *client, int
 {
     bool ours = client->wire.finishing; /* our own code comes back */
     bool fair = code == CLOSE_SLOW || code == CLOSE_HEARTBEAT_TIMEOUT || code == CLOSE_REPLY_OVERFLOW ||
-                code == CLOSE_OVERLOADED || code == CLOSE_POSITION_LOST || (client->kind == CLIENT_RAW && code >= 4000);
-    bool calm = clients->profile->calm && code != CLOSE_POSITION_LOST;
+                code == CLOSE_OVERLOADED || code == CLOSE_POSITION_LOST ||
+                (client->kind == CLIENT_RAW && code >= 4000) || (code == CLOSE_DRAINING && clients->draining);
+    bool calm = is_calm(clients) && code != CLOSE_POSITION_LOST;
     if (!ours && (!fair || calm)) {
         verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "client %u of kind %d is closed with %d", client->number,
                      client->kind, code);

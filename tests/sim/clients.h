@@ -90,7 +90,7 @@ struct clients {
     struct client *clients;
     uint32_t count;
     struct inflater inflater;
-    bool settling; /* no new requests, no stalls, no faults of ours */
+    bool draining; /* the broker is going away, and may refuse and close */
     enum sabotage sabotage;
     uint64_t sabotage_at; /* delivered messages */
     bool sabotaged;
@@ -119,6 +119,12 @@ void clients_leave(struct clients *clients);
 static inline struct verdict *verdict_of(struct clients *clients)
 {
     return clients->record->verdict;
+}
+
+/* Nothing may be closed or refused without a reason of ours. */
+static inline bool is_calm(const struct clients *clients)
+{
+    return clients->profile->calm && !clients->draining;
 }
 
 static inline bool by_chance(struct clients *clients, uint16_t in_1000)

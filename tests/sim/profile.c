@@ -81,7 +81,7 @@ static void make_config(struct profile *profile, struct chance *chance)
     const char *slow = below(chance, 2) ? "skip" : "conflate";
     int size = snprintf(
         profile->config, sizeof profile->config,
-        "[listen]\naddress=127.0.0.1:0\n[broker]\nnode=sim\nshards=%u\nmesh_slots=%u\n"
+        "[listen]\naddress=127.0.0.1:0\n[broker]\nnode=sim\nshards=%u\nmesh_slots=%u\ndrain_s=%u\n"
         "[limits]\ntopics=%u\nsubscriptions_per_connection=%u\nhandshake_ms=%u\nhandshakes=%u\nreply_bytes=%u\n"
         "publish_inflight_bytes=%u\npublish_inflight_messages=%u\naccept_rate=%u\nconnections=%u\n"
         "[heartbeat]\ninterval_s=%u\ntimeout_s=%u\n[topics]\nidle_s=%u\n[publish]\nidempotency_s=86400\n"
@@ -92,13 +92,14 @@ static void make_config(struct profile *profile, struct chance *chance)
         "[namespace last]\nprefix=last/\nbacklog_bytes=%u\nslow=conflate\nhistory_messages=1\n"
         "[namespace aged]\nprefix=aged/\nbacklog_bytes=%u\nslow=%s\nhistory_messages=1000\nhistory_age_s=%u\n"
         "[namespace tight]\nprefix=tight/\nbacklog_bytes=%u\nhistory_messages=1000\nhistory_bytes=%u\n",
-        profile->shards, ONE_OF(chance, 4, 4, 8, 1024), calm ? 1000 : ONE_OF(chance, 3, 30, 1000),
-        calm ? 100 : ONE_OF(chance, 2, 100), calm ? 10000 : ONE_OF(chance, 100, 10000),
-        calm ? 1000 : ONE_OF(chance, 2, 1000), calm ? 262144 : ONE_OF(chance, 4096, 262144),
-        ONE_OF(chance, 4096, 262144), ONE_OF(chance, 1, 10, 1024), calm ? 0 : ONE_OF(chance, 0, 0, 20),
-        calm ? 0 : ONE_OF(chance, 0, 0, 12), interval, interval + ONE_OF(chance, 1, 3, 45), ONE_OF(chance, 1, 10, 60),
-        below(chance, 2) ? "true" : "false", backlog, backlog, kept, backlog, backlog, backlog, slow,
-        ONE_OF(chance, 1, 10, 1000), backlog, ONE_OF(chance, 1024, 3000, 100000));
+        profile->shards, ONE_OF(chance, 4, 4, 8, 1024), ONE_OF(chance, 0, 1, 5),
+        calm ? 1000 : ONE_OF(chance, 3, 30, 1000), calm ? 100 : ONE_OF(chance, 2, 100),
+        calm ? 10000 : ONE_OF(chance, 100, 10000), calm ? 1000 : ONE_OF(chance, 2, 1000),
+        calm ? 262144 : ONE_OF(chance, 4096, 262144), ONE_OF(chance, 4096, 262144), ONE_OF(chance, 1, 10, 1024),
+        calm ? 0 : ONE_OF(chance, 0, 0, 20), calm ? 0 : ONE_OF(chance, 0, 0, 12), interval,
+        interval + ONE_OF(chance, 1, 3, 45), ONE_OF(chance, 1, 10, 60), below(chance, 2) ? "true" : "false", backlog,
+        backlog, kept, backlog, backlog, backlog, slow, ONE_OF(chance, 1, 10, 1000), backlog,
+        ONE_OF(chance, 1024, 3000, 100000));
     CHECK(size > 0 && (size_t)size < sizeof profile->config);
 }
 
@@ -111,6 +112,9 @@ void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool c
     profile->clients = ONE_OF(&chance, 3, 8, 20);
     uint32_t own_steps = ONE_OF(&chance, 3000, 10000, 40000);
     profile->steps = steps ? steps : own_steps;
+    profile->drain_at = below(&chance, 6) == 0 ? 1 + below(&chance, profile->steps) : 0;
+    profile->reload = (uint16_t)ONE_OF(&chance, 0, 0, 10);
+    profile->overlaps = below(&chance, 3) == 0;
     make_network(profile, &chance, seed);
     make_habits(profile, &chance);
     make_config(profile, &chance);

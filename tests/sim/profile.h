@@ -31,7 +31,10 @@ struct profile {
     uint32_t shards;
     uint32_t clients;
     uint32_t steps;
-    uint16_t jump; /* in 1000 steps the clock jumps */
+    uint32_t drain_at; /* the step in which the broker begins to go away; 0: never */
+    uint16_t jump;     /* in 1000 steps the clock jumps */
+    uint16_t reload;   /* in 10000 steps the configuration is taken anew */
+    bool overlaps;     /* clients follow names that cover the same topics */
     int64_t jump_us_max;
     int64_t stall_us_max;
     struct sim_options network;

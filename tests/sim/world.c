@@ -125,6 +125,30 @@ static void turn(struct world *world, uint32_t shard)
     shard_turn(world->shards[shard], 0);
 }
 
+/* As on SIGHUP: another configuration, which happens to say the same. */
+static void reload(struct world *world)
+{
+    struct config *before = world->config;
+    world->config = config_make(world->profile.config);
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        atomic_store(&world->shards[i]->config_next, world->config);
+        shard_order(world->shards[i], SHARD_ORDER_RELOAD);
+        turn(world, i);
+    }
+    world->clients.config = world->config;
+    config_free(before);
+}
+
+/* As on SIGTERM. */
+static void drain(struct world *world)
+{
+    TRACE(world->verdict, "%llu: the broker drains", (unsigned long long)world->record.step);
+    world->clients.draining = true;
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        shard_order(world->shards[i], SHARD_ORDER_DRAIN);
+    }
+}
+
 /* Mostly a little, to what is due next; now and then far. */
 static void pass_time(struct world *world)
 {
@@ -143,6 +167,12 @@ static void pass_time(struct world *world)
 static void step(struct world *world)
 {
     world->record.step++;
+    if (world->record.step == world->profile.drain_at) {
+        drain(world);
+    }
+    if (random_below(world, 10000) < world->profile.reload) {
+        reload(world);
+    }
     uint32_t act = random_below(world, 10);
     if (act < 4) {
         turn(world, random_below(world, world->profile.shards));
@@ -199,6 +229,22 @@ static void settle(struct world *world)
         }
         still = moved_so_far(world) == moved ? still + 1 : 0;
         moved = moved_so_far(world);
+    }
+}
+
+/* Who was told to go has gone when the time for it is over, and what is left of the broker is quiet. */
+static void check_drained(struct world *world)
+{
+    int64_t end_us = sim_now_us(world->network) + ((int64_t)world->config->broker.drain_s + 10) * 1000000;
+    while (sim_now_us(world->network) < end_us) {
+        clients_pump(&world->clients);
+        turn_all(world);
+        sim_advance(world->network, 50000);
+    }
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        if (!world->shards[i]->quiet) {
+            verdict_fail(world->verdict, CHECK_REFERENCES, "shard %u is not quiet after draining", i);
+        }
     }
 }
 
@@ -279,6 +325,9 @@ void world_run(const struct world_options *options, struct world_result *result)
     }
     if (!failed(&world)) {
         check_loss(&world.clients);
+    }
+    if (!failed(&world) && world.clients.draining) {
+        check_drained(&world);
     }
     if (!failed(&world)) {
         leave(&world);
