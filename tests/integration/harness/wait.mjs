@@ -6,18 +6,35 @@
  *   Mailbox                    what arrives from outside, in order, to be taken one by one
  *
  * Each takes a phrase that says what was waited for: it is the text of the failure. PATIENCE_MS is meant to be reached
- * only by failures, and long enough for a slow machine that also runs the sanitizers.
+ * only by failures, and long enough for a slow machine that also runs the sanitizers. Only time counts in which this
+ * process could look: a machine that sleeps for a minute, as virtual ones do, loses no more than one step of it.
  */
 export const PATIENCE_MS = Number(process.env.SHOAL_PATIENCE_MS ?? 30_000);
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const STEP_MS_MAX = 1000;
+
+class Patience {
+    constructor(ms) {
+        this.left_ms = ms;
+        this.seen_ms = performance.now();
+    }
+
+    get isOver() {
+        const now_ms = performance.now();
+        this.left_ms -= Math.min(now_ms - this.seen_ms, STEP_MS_MAX);
+        this.seen_ms = now_ms;
+        return this.left_ms < 0;
+    }
+}
 
 /* Lets everything that has arrived already be worked. */
 export const breathe = () => new Promise((resolve) => setImmediate(resolve));
 
 /* The first truthy value that `condition` gives (or promises). It may throw: then the last error says why. */
 export async function until(what, condition, patience_ms = PATIENCE_MS) {
-    const deadline = Date.now() + patience_ms;
+    const patience = new Patience(patience_ms);
     let error;
     for (;;) {
         try {
@@ -27,20 +44,22 @@ export async function until(what, condition, patience_ms = PATIENCE_MS) {
         } catch (thrown) {
             error = thrown;
         }
-        if (Date.now() > deadline) throw new Error(`waited ${patience_ms} ms for ${what}`, { cause: error });
+        if (patience.isOver) throw new Error(`waited ${patience_ms} ms for ${what}`, { cause: error });
         await pause(10);
     }
 }
 
 export async function within(what, promise, patience_ms = PATIENCE_MS) {
+    const patience = new Patience(patience_ms);
     let timer;
     const timeout = new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`waited ${patience_ms} ms for ${what}`)), patience_ms);
+        const look = () => patience.isOver && reject(new Error(`waited ${patience_ms} ms for ${what}`));
+        timer = setInterval(look, STEP_MS_MAX / 10);
     });
     try {
         return await Promise.race([promise, timeout]);
     } finally {
-        clearTimeout(timer);
+        clearInterval(timer);
     }
 }
 
@@ -70,13 +89,12 @@ export class Mailbox {
     }
 
     async take(patience_ms = PATIENCE_MS) {
-        const deadline = Date.now() + patience_ms;
         while (this.items.length === 0) {
             if (this.ended) throw new Error(`${this.what}: none left, it ended: ${this.ended}`);
             const more = new Promise((resolve) => {
                 this.waiting = resolve;
             });
-            await within(this.what, more, Math.max(1, deadline - Date.now()));
+            await within(this.what, more, patience_ms);
         }
         return this.items.shift();
     }

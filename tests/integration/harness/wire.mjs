@@ -157,7 +157,6 @@ export class Wire {
 
     /* Waits until `find` gives something else than null out of the bytes that came. */
     async read(what, find, patience_ms = PATIENCE_MS) {
-        const deadline = Date.now() + patience_ms;
         for (;;) {
             const found = find(this.bytes);
             if (found !== null) return found;
@@ -169,7 +168,7 @@ export class Wire {
             const more = new Promise((resolve) => {
                 this.waiting = resolve;
             });
-            await within(what, more, Math.max(1, deadline - Date.now()));
+            await within(what, more, patience_ms);
         }
     }
 
@@ -268,12 +267,11 @@ export class Wire {
 
     /* Until the other side has ended the connection; gives how. */
     async ended(patience_ms = PATIENCE_MS) {
-        const deadline = Date.now() + patience_ms;
         while (!this.end_reason) {
             const more = new Promise((resolve) => {
                 this.waiting = resolve;
             });
-            await within('the connection to end', more, Math.max(1, deadline - Date.now()));
+            await within('the connection to end', more, patience_ms);
         }
         return this.end_reason;
     }
