@@ -162,9 +162,9 @@ struct feeds {
     struct slab wishes;
     struct slab cursors;
     struct slab holds;
-    struct filters *matcher; /* this shard's filters: value = feed */
-    struct queue dirty;      /* feeds with something to deliver, in the order in which they got it */
-    struct queue unsent;     /* feeds with something to ask */
+    struct filters *matcher;     /* this shard's filters: value = feed */
+    struct queue dirty;          /* feeds with something to deliver, in the order in which they got it */
+    struct queue unsent;         /* feeds with something to ask */
     struct feed_answer *answers; /* for conn/execute, in order */
     uint32_t answer_count;
     uint32_t answer_room;
