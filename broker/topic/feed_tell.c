@@ -302,7 +302,7 @@ static void tell_history(struct feeds *feeds, const struct envelope *tell)
     struct wish wish = *wish_at(feeds, subscription->cursor);
     struct feed_answer answer = {.subscription = tell->ref, .epoch = tell->epoch, .offset = tell->offset};
     answer.has_recovered = wish.from_kind == FROM_POSITION;
-    answer.recovered = tell->status == HISTORY_REACHES;
+    answer.recovered = answer.has_recovered && tell->status == HISTORY_REACHES;
     answer.lost = tell->status == HISTORY_EXPIRED || tell->status == HISTORY_EPOCH;
     answer.reason = tell->status == HISTORY_EPOCH ? GAP_EPOCH : GAP_EXPIRED;
     answer.gap_from = tell->status == HISTORY_EPOCH ? 0 : wish.offset + 1;
