@@ -125,30 +125,44 @@ static void raw_message(struct clients *clients, struct client *client, const st
 
 /* --- streams --- */
 
+/* `open` and `gap` carry the objects of the JSON dialect. */
+static void stream_told(struct clients *clients, struct follow *follow, const struct wire_news *news, uint64_t epoch,
+                        uint64_t offset)
+{
+    struct reply reply;
+    uint32_t id;
+    if (!json_reply_read(news->data, &reply, &id)) {
+        verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "an event without an object");
+    } else if (reply.kind == REPLY_KIND_GAP) {
+        clients->gaps++;
+        follow_gap(follow, clients->record, topic_number(reply.topic), reply.reason, reply.epoch, reply.from_offset,
+                   reply.to_offset);
+    } else {
+        clients->resumes += reply.has_recovered;
+        follow_begin(follow, clients->record, epoch, offset, reply.has_recovered, reply.recovered);
+    }
+}
+
 static void stream_event(struct clients *clients, struct client *client, const struct wire_news *news)
 {
+    static char object[2 * PAYLOAD_ROOM];
     struct follow *follow = &client->follows[0];
+    struct reply reply = {.payload = news->data, .payload_kind = PAYLOAD_TEXT};
     uint64_t epoch = 0, offset = 0;
-    if (span_equal(news->name, SPAN_LITERAL("gap"))) {
-        json_gap(clients, follow, news->data);
-        return;
-    }
-    if (!position_read(news->id, &epoch, &offset)) {
+    bool is_gap = span_equal(news->name, SPAN_LITERAL("gap"));
+    if (!is_gap && !position_read(news->id, &epoch, &offset)) {
         verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "an event without a position");
         return;
     }
-    if (span_equal(news->name, SPAN_LITERAL("open"))) {
-        bool has_recovered, recovered;
-        json_recovered(news->data, &has_recovered, &recovered);
-        clients->resumes += has_recovered;
-        follow_begin(follow, clients->record, epoch, offset, has_recovered, recovered);
+    if (is_gap || span_equal(news->name, SPAN_LITERAL("open"))) {
+        stream_told(clients, follow, news, epoch, offset);
         return;
     }
-    char object[2 * PAYLOAD_ROOM];
-    bool binary = span_equal(news->name, SPAN_LITERAL("binary"));
-    int size = snprintf(object, sizeof object, "{\"data_base64\":\"%.*s\"}", (int)news->data.size, news->data.data);
-    uint32_t publish =
-        binary ? json_payload(clients, (struct span){object, (size_t)size}) : payload_read(clients->record, news->data);
+    if (span_equal(news->name, SPAN_LITERAL("binary"))) {
+        int size = snprintf(object, sizeof object, "{\"data_base64\":\"%.*s\"}", (int)news->data.size, news->data.data);
+        json_payload_read((struct span){object, (size_t)size}, &reply);
+    }
+    uint32_t publish = payload_read(clients->record, reply.payload);
     if (publish != UINT32_MAX) {
         client_deliver(clients, follow, publish, epoch, offset);
     }
@@ -183,7 +197,7 @@ static void posted(struct clients *clients, struct client *client, const struct 
     } else if (news->status == 200 && place_read(news->data, &epoch, &offset, &first)) {
         client_acknowledged(clients, request_first, epoch, offset);
     } else if (news->status == 503) {
-        client_refused(clients, client, request_first);
+        client_refused(clients, request_first);
     } else {
         verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "a POST is answered with %d", news->status);
     }
@@ -202,7 +216,9 @@ static uint64_t messages_read(struct clients *clients, struct span body, uint64_
         const char *stop = next ? next - 1 : memmem(at, (size_t)(end - at), "],\"more\"", 8);
         struct span object = {at, (size_t)(stop - at)};
         uint64_t offset = strtoull(at + sizeof start - 1, NULL, 10);
-        uint32_t publish = json_payload(clients, object);
+        struct reply reply;
+        json_payload_read(object, &reply);
+        uint32_t publish = payload_read(clients->record, reply.payload);
         if (offset != expected++) {
             verdict_fail(verdict_of(clients), CHECK_ORDER, "the history has %llu where %llu should be",
                          (unsigned long long)offset, (unsigned long long)expected - 1);

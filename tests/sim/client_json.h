@@ -1,27 +1,23 @@
 /*
- * client_json: a client of the JSON dialect, on /v1/ws. See clients.h.
+ * client_json: the client's half of the JSON dialect, as simple as it can be: our texts have nothing to be escaped. See
+ * clients.h.
  */
 #ifndef SHOAL_TESTS_CLIENT_JSON_H
 #define SHOAL_TESTS_CLIENT_JSON_H
 
-#include "clients.h"
+#include "conn/buffer.h"
+#include "protocol/command.h"
 
-/* Asks for the WebSocket. */
-void json_open(struct clients *clients, struct client *client);
+/*
+ * What the broker says. `reply` borrows from the object or from room of this file's, until the next call; *id is 0 if
+ * there is none. False: it is no object, or has no op that is known.
+ */
+bool json_reply_read(struct span object, struct reply *reply, uint32_t *id);
 
-/* Something has come. */
-void json_news(struct clients *clients, struct client *client, const struct wire_news *news);
+/* Payload and its kind from an object with data or data_base64. */
+void json_payload_read(struct span object, struct reply *reply);
 
-/* Does something, or nothing. */
-void json_act(struct clients *clients, struct client *client);
-
-/* A gap's object, of this dialect or in an event of a stream. */
-void json_gap(struct clients *clients, struct follow *follow, struct span object);
-
-/* What a message's object carries: the publish. `object` has data or data_base64. UINT32_MAX: the verdict knows. */
-uint32_t json_payload(struct clients *clients, struct span object);
-
-/* `recovered` of an ok. */
-void json_recovered(struct span object, bool *has_recovered, bool *recovered);
+/* Adds a command. `from.positions` is the object that goes there. */
+void json_command_write(const struct command *command, uint32_t id, struct buffer *out);
 
 #endif

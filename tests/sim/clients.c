@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "client_http.h"
-#include "client_json.h"
+#include "client_talk.h"
 #include "protocol/close_code.h"
 
 void clients_init(struct clients *clients, const struct profile *profile, const struct config *config,
@@ -69,11 +69,22 @@ struct follow *client_follow_free(struct client *client)
     return NULL;
 }
 
-bool client_may_follow(const struct client *client, uint32_t number)
+/* Whether its namespace never leaves messages out. */
+static bool is_complete(struct clients *clients, uint32_t number)
+{
+    struct span name = {name_of(number), strlen(name_of(number))};
+    return config_namespace_of(clients->config, name)->slow == CONFIG_SLOW_DISCONNECT;
+}
+
+bool client_may_follow(struct clients *clients, const struct client *client, uint32_t number)
 {
     for (uint32_t i = 0; i < FOLLOWS_MAX; i++) {
         const struct follow *follow = &client->follows[i];
-        if (follow->state != FOLLOW_FREE && names_overlap(follow->number, number)) {
+        if (follow->state == FOLLOW_FREE || !names_overlap(follow->number, number)) {
+            continue;
+        }
+        bool both = clients->profile->overlaps && is_complete(clients, number) && is_complete(clients, follow->number);
+        if (!both || follow->number == number) {
             return false;
         }
     }
@@ -84,7 +95,7 @@ bool client_name(struct clients *clients, const struct client *client, uint32_t 
 {
     for (int tries = 0; tries < 4; tries++) {
         *number = sim_random(clients->network, TOPIC_COUNT + FILTER_COUNT);
-        if (client_may_follow(client, *number)) {
+        if (client_may_follow(clients, client, *number)) {
             return true;
         }
     }
@@ -115,7 +126,7 @@ void client_acknowledged(struct clients *clients, struct request *request, uint6
     request->kind = REQUEST_NONE;
 }
 
-void client_refused(struct clients *clients, struct client *client, struct request *request)
+void client_refused(struct clients *clients, struct request *request)
 {
     clients->refusals++;
     if (is_calm(clients)) {
@@ -124,7 +135,6 @@ void client_refused(struct clients *clients, struct client *client, struct reque
     if (!publish_has_key(request->what)) { /* one with a key may have been accepted the first time */
         record_refused(clients->record, request->what);
     }
-    (void)client;
     request->kind = REQUEST_NONE;
 }
 
@@ -185,7 +195,7 @@ void client_deliver(struct clients *clients, struct follow *follow, uint32_t pub
 static enum client_kind any_kind(struct clients *clients)
 {
     static const uint8_t kinds[] = {
-        CLIENT_JSON, CLIENT_JSON,   CLIENT_JSON,   CLIENT_JSON, CLIENT_RAW,  CLIENT_RAW,
+        CLIENT_TALK, CLIENT_TALK,   CLIENT_TALK,   CLIENT_TALK, CLIENT_RAW,  CLIENT_RAW,
         CLIENT_RAW,  CLIENT_STREAM, CLIENT_STREAM, CLIENT_POST, CLIENT_READ,
     };
     return kinds[sim_random(clients->network, sizeof kinds)];
@@ -201,8 +211,8 @@ static void come(struct clients *clients, struct client *client)
     client->open = client->closing = client->publishes = false;
     client->stalled_until_us = 0;
     TRACE(verdict_of(clients), "%u connects to shard %u as %d", client->number, shard, client->kind);
-    if (client->kind == CLIENT_JSON) {
-        json_open(clients, client);
+    if (client->kind == CLIENT_TALK) {
+        talk_open(clients, client);
     } else {
         http_open(clients, client);
     }
@@ -215,10 +225,11 @@ static void remember_positions(struct client *client)
         const struct follow *follow = &client->follows[i];
         if (follow_flows(follow) && !follow->wild && !follow->jumps) {
             client->positions[follow->number] = (struct position){follow->epoch, follow->last};
-        } else if (follow_flows(follow) && follow->wild && client->kind == CLIENT_JSON) {
+        } else if (follow_flows(follow) && follow->wild && client->kind == CLIENT_TALK) {
             client->keepsake = (struct keepsake){
                 .number = follow->number, .since_ms = follow->since_ms, .came_first = follow->came_first};
             memcpy(client->keepsake.tops, follow->tops, sizeof follow->tops);
+            memcpy(client->keepsake.epochs, follow->epochs, sizeof follow->epochs);
         }
     }
 }
@@ -243,6 +254,7 @@ static void gone(struct clients *clients, struct client *client, enum sim_leavin
         follow_end(&client->follows[i]);
     }
     memset(client->requests, 0, sizeof client->requests);
+    buffer_free(&client->said);
     wire_leave(&client->wire, how);
 }
 
@@ -301,8 +313,8 @@ static void work_news(struct clients *clients, struct client *client, const stru
         ended(clients, client, news->status);
     } else if (news->kind == WIRE_CLOSE) {
         closed(clients, client, news->status);
-    } else if (client->kind == CLIENT_JSON) {
-        json_news(clients, client, news);
+    } else if (client->kind == CLIENT_TALK) {
+        talk_news(clients, client, news);
     } else {
         http_news(clients, client, news);
     }
@@ -375,8 +387,8 @@ void client_act(struct clients *clients, uint32_t number)
     }
     maybe_stall(clients, client);
     if (client->open && !client->closing && !client->wire.finishing) {
-        if (client->kind == CLIENT_JSON) {
-            json_act(clients, client);
+        if (client->kind == CLIENT_TALK) {
+            talk_act(clients, client);
         } else {
             http_act(clients, client);
         }

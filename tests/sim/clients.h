@@ -7,13 +7,14 @@
  * answer to the record. A request that stays without an answer is found at the end (check_loss).
  *
  *      kind     speaks                                              does
- *      JSON     /v1/ws, some with permessage-deflate                everything
+ *      TALK     /v1/ws, JSON or binary, some with deflate           everything
  *      RAW      a topic URL's WebSocket, mode sub, pub or both      one subscription, publishes without answers
  *      STREAM   server-sent events                                  one subscription
  *      POST     publishes over HTTP, one after the other            gets answers
  *      READ     GET of the history                                  compares
  *
- * No client follows two names that cover one topic: so each message belongs to one follow.
+ * Mostly no client follows two names that cover one topic. Where it may, no name under a policy that leaves messages
+ * out is among them: so each follow gets all in a row, and a message can be given to any that expects it.
  */
 #ifndef SHOAL_TESTS_CLIENTS_H
 #define SHOAL_TESTS_CLIENTS_H
@@ -22,7 +23,7 @@
 #include "profile.h"
 #include "wire.h"
 
-enum client_kind { CLIENT_JSON, CLIENT_RAW, CLIENT_STREAM, CLIENT_POST, CLIENT_READ, CLIENT_KINDS };
+enum client_kind { CLIENT_TALK, CLIENT_RAW, CLIENT_STREAM, CLIENT_POST, CLIENT_READ, CLIENT_KINDS };
 
 /* Ways to break a run, so that a checker must notice. */
 enum sabotage {
@@ -68,10 +69,12 @@ struct client {
     uint32_t number;
     enum client_kind kind;
     struct wire wire;
-    bool open;      /* the first answer has come: messages may flow */
-    bool closing;   /* a close frame was seen or sent: nothing more is expected */
-    bool publishes; /* RAW: mode pub or both */
-    uint8_t topic;  /* RAW pub, POST, READ */
+    bool open;          /* the first answer has come: messages may flow */
+    bool closing;       /* a close frame was seen or sent: nothing more is expected */
+    bool publishes;     /* RAW: mode pub or both */
+    bool binary;        /* TALK */
+    struct buffer said; /* TALK: commands that wait for their message */
+    uint8_t topic;      /* RAW pub, POST, READ */
     uint32_t next_id;
     uint32_t resets;
     int64_t stalled_until_us;
@@ -145,8 +148,8 @@ static inline bool publish_has_key(uint32_t publish)
 struct request *client_request(struct client *client, enum request_kind kind, uint32_t what);
 struct follow *client_follow_free(struct client *client);
 
-/* Whether a name covers nothing that the client follows already. */
-bool client_may_follow(const struct client *client, uint32_t number);
+/* Whether a name goes with all that the client follows already. */
+bool client_may_follow(struct clients *clients, const struct client *client, uint32_t number);
 
 /* A name that this client may follow besides what it follows. False: none was found. */
 bool client_name(struct clients *clients, const struct client *client, uint32_t *number);
@@ -159,7 +162,7 @@ void client_deliver(struct clients *clients, struct follow *follow, uint32_t pub
 
 /* The answers to a publish. */
 void client_acknowledged(struct clients *clients, struct request *request, uint64_t epoch, uint64_t offset);
-void client_refused(struct clients *clients, struct client *client, struct request *request);
+void client_refused(struct clients *clients, struct request *request);
 
 /* Leaves after an answer with which the connection is over. */
 void client_finish(struct clients *clients, struct client *client);

@@ -28,6 +28,7 @@ void follow_ask_again(struct follow *follow, const struct keepsake *keepsake)
     follow->since_ms = keepsake->since_ms;
     follow->came_first = keepsake->came_first;
     memcpy(follow->tops, keepsake->tops, sizeof follow->tops);
+    memcpy(follow->epochs, keepsake->epochs, sizeof follow->epochs);
     memcpy(follow->starts, keepsake->tops, sizeof follow->starts);
     for (uint32_t topic = 0; topic < TOPIC_COUNT; topic++) {
         follow->named |= keepsake->tops[topic] ? 1u << topic : 0;
@@ -65,15 +66,16 @@ void follow_begin(struct follow *follow, struct record *record, uint64_t epoch, 
 }
 
 /* ok has told where it goes on: the gap ends there, and begins where the subscriber was. */
-static void gap_of_resume(struct follow *follow, struct record *record, struct span reason, uint64_t from, uint64_t to)
+static void gap_of_resume(struct follow *follow, struct record *record, enum gap_reason reason, uint64_t from,
+                          uint64_t to)
 {
     bool of_epoch = follow->epoch != follow->asked_epoch;
     uint64_t from_right = of_epoch ? 0 : follow->asked_offset + 1;
-    struct span reason_right = of_epoch ? SPAN_LITERAL("epoch") : SPAN_LITERAL("expired");
-    if (from != from_right || to != follow->last || !span_equal(reason, reason_right)) {
-        verdict_fail(record->verdict, CHECK_LOSS, "%s: gap %llu to %llu (%.*s), right would be %llu to %llu (%s)",
-                     name_of(follow->number), OFFSET(from), OFFSET(to), (int)reason.size, reason.data,
-                     OFFSET(from_right), OFFSET(follow->last), reason_right.data);
+    enum gap_reason reason_right = of_epoch ? GAP_EPOCH : GAP_EXPIRED;
+    if (from != from_right || to != follow->last || reason != reason_right) {
+        verdict_fail(record->verdict, CHECK_LOSS, "%s: gap %llu to %llu (%s), right would be %llu to %llu (%s)",
+                     name_of(follow->number), OFFSET(from), OFFSET(to), gap_reason_name(reason), OFFSET(from_right),
+                     OFFSET(follow->last), gap_reason_name(reason_right));
     }
     uint64_t kept = record->topics[follow->number].history_messages;
     if (!of_epoch && kept && to + kept > record->topics[follow->number].sent) {
@@ -84,22 +86,23 @@ static void gap_of_resume(struct follow *follow, struct record *record, struct s
 }
 
 /* Told after the ok, one for each topic of which something is missing. */
-static void gap_of_return(struct follow *follow, struct record *record, uint32_t topic, struct span reason,
+static void gap_of_return(struct follow *follow, struct record *record, uint32_t topic, enum gap_reason reason,
                           uint64_t from, uint64_t to)
 {
-    bool of_epoch = span_equal(reason, SPAN_LITERAL("epoch"));
+    bool of_epoch = reason == GAP_EPOCH;
     uint64_t from_right = of_epoch ? 0 : follow->tops[topic] + 1;
     if (from != from_right || (!of_epoch && to < from)) {
-        verdict_fail(record->verdict, CHECK_LOSS, "%s for %s: gap %llu to %llu (%.*s), the last message was %llu",
-                     topic_names[topic], name_of(follow->number), OFFSET(from), OFFSET(to), (int)reason.size,
-                     reason.data, OFFSET(follow->tops[topic]));
+        verdict_fail(record->verdict, CHECK_LOSS, "%s for %s: gap %llu to %llu (%s), the last message was %llu",
+                     topic_names[topic], name_of(follow->number), OFFSET(from), OFFSET(to), gap_reason_name(reason),
+                     OFFSET(follow->tops[topic]));
     }
     follow->voided |= of_epoch ? 1u << topic : 0;
     follow->tops[topic] = follow->starts[topic] = to;
+    follow->epochs[topic] = 0;
     follow->state = FOLLOW_LIVE;
 }
 
-void follow_gap(struct follow *follow, struct record *record, uint32_t topic, struct span reason, uint64_t epoch,
+void follow_gap(struct follow *follow, struct record *record, uint32_t topic, enum gap_reason reason, uint64_t epoch,
                 uint64_t from, uint64_t to)
 {
     if (follow->wild && follow->by_cursor && topic < TOPIC_COUNT) {
@@ -110,9 +113,9 @@ void follow_gap(struct follow *follow, struct record *record, uint32_t topic, st
         gap_of_resume(follow, record, reason, from, to);
         return;
     }
-    if (!follow_flows(follow) || !span_equal(reason, SPAN_LITERAL("slow")) || to < from) {
-        verdict_fail(record->verdict, CHECK_PROTOCOL, "%s: gap %llu to %llu (%.*s) out of place",
-                     name_of(follow->number), OFFSET(from), OFFSET(to), (int)reason.size, reason.data);
+    if (!follow_flows(follow) || reason != GAP_SLOW || to < from) {
+        verdict_fail(record->verdict, CHECK_PROTOCOL, "%s: gap %llu to %llu (%s) out of place", name_of(follow->number),
+                     OFFSET(from), OFFSET(to), gap_reason_name(reason));
         return;
     }
     if (follow->wild) {
@@ -178,6 +181,7 @@ static void message_of_filter(struct follow *follow, struct record *record, uint
                      topic_names[publish->topic], name_of(follow->number), OFFSET(follow->missing), OFFSET(offset),
                      OFFSET(follow->gapped));
     }
+    follow->epochs[publish->topic] = epoch;
     *top = offset; /* 0: not known, the count begins again */
 }
 

@@ -26,6 +26,7 @@ struct keepsake {
     uint64_t since_ms;
     uint64_t came_first;
     uint64_t tops[TOPIC_COUNT];
+    uint64_t epochs[TOPIC_COUNT]; /* 0: was not shown */
 };
 
 struct follow {
@@ -44,6 +45,7 @@ struct follow {
     uint64_t gapped;              /* messages that gaps have told of */
     uint64_t missing;             /* numbers left out so far */
     uint64_t tops[TOPIC_COUNT];   /* the last message of each, 0: not known */
+    uint64_t epochs[TOPIC_COUNT]; /* as shown */
     uint64_t starts[TOPIC_COUNT]; /* come back: messages up to here are not expected */
     uint32_t named;               /* bits of topics that it came back with a position for */
     uint32_t voided;              /* bits of topics that were told to have begun anew */
@@ -63,7 +65,7 @@ void follow_begin(struct follow *follow, struct record *record, uint64_t epoch, 
                   bool recovered);
 
 /* `topic`: TOPIC_COUNT if the gap names the filter. */
-void follow_gap(struct follow *follow, struct record *record, uint32_t topic, struct span reason, uint64_t epoch,
+void follow_gap(struct follow *follow, struct record *record, uint32_t topic, enum gap_reason reason, uint64_t epoch,
                 uint64_t from, uint64_t to);
 
 /* A message has come. `epoch` and `offset` 0: not shown. */
