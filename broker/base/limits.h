@@ -12,8 +12,12 @@
 /* Memory's unit between cores: what two threads write must not share one. */
 #define CACHE_LINE 64
 
-/* Shards a host. An owner's index travels in a byte; the mesh has a ring for each ordered pair. */
-#define SHARDS_MAX 256
+/*
+ * Shards a host, and peers on its mesh: the shards, then the admin port, then the federation link. A peer's index
+ * travels in a byte; the mesh has a ring for each ordered pair.
+ */
+#define PEERS_MAX  256
+#define SHARDS_MAX (PEERS_MAX - 2)
 
 /* Records of a slab's segment: 4096 connections of 32 bytes are 128 KB, given back at once when the last has left. */
 #define SLAB_SEGMENT_RECORDS 4096u

@@ -29,9 +29,9 @@
 #define CONFIG_STRING_MAX         255  /* bytes of a string value */
 #define CONFIG_LIST_MAX           2047 /* bytes of a list value */
 #define CONFIG_REPORT_MAX         16384
-#define CONFIG_KEYS_MAX           64 /* rows of the table of keys */
-#define CONFIG_NAMESPACE_KEYS_MAX 16 /* rows of the table of a namespace's keys */
-#define CONFIG_SHARDS_MAX         256
+#define CONFIG_KEYS_MAX           64         /* rows of the table of keys */
+#define CONFIG_NAMESPACE_KEYS_MAX 16         /* rows of the table of a namespace's keys */
+#define CONFIG_SHARDS_MAX         254        /* SHARDS_MAX of base/limits.h */
 #define CONFIG_AUTO               UINT32_MAX /* what "auto" is as a number */
 
 typedef char config_string[CONFIG_STRING_MAX + 1];
@@ -130,6 +130,18 @@ struct config {
     } compression;
     struct {
         config_list redis;
+        config_string prefix;
+        uint32_t timeout_ms;
+        uint32_t probe_ms;
+        uint32_t wait_ms;
+        uint64_t queue_bytes;
+        uint32_t linger_s;
+        uint32_t filters;
+        uint32_t filter_levels;
+        uint32_t subscribe_rate;
+        uint32_t stream_messages;
+        uint32_t stream_age_s;
+        bool durable;
     } cluster;
     struct {
         bool echo;

@@ -124,6 +124,34 @@ static const struct config_key keys[] = {
 
     KEY(cluster, redis, CONFIG_LIST, "", 0, CONFIG_LIST_MAX, SECRET,
         "Redis servers for federation, redis://[user:password@]host[:port][/db], separated by spaces; empty is none."),
+    KEY(cluster, prefix, CONFIG_STRING, "shoal:", 0, 64, 0,
+        "What all keys and channels in Redis begin with: hosts with the same one share their topics."),
+    KEY(cluster, timeout_ms, CONFIG_MILLISECONDS, "3s", 100, 600000, 0,
+        "A Redis server that has not answered for so long is taken for gone."),
+    KEY(cluster, probe_ms, CONFIG_MILLISECONDS, "1s", 50, 60000, 0,
+        "Time between two probes, which show that a message still comes through each Redis server."),
+    KEY(cluster, wait_ms, CONFIG_MILLISECONDS, "2s", 0, 600000, 0,
+        "How long a publish to a logged topic may wait while Redis is away, before its publisher is told to retry."),
+    KEY(cluster, queue_bytes, CONFIG_BYTES64, "64M", MIB, 64 * GIB, 0,
+        "Messages on their way to one Redis server; beyond, live ones are dropped for other hosts, logged ones "
+        "refused."),
+    KEY(cluster, linger_s, CONFIG_SECONDS, "15", 0, DAY_S, 0,
+        "A topic that nobody here follows any more stays subscribed in Redis for so long, so that churn costs "
+        "nothing."),
+    KEY(cluster, filters, CONFIG_NUMBER, "1000", 0, 1000000, 0,
+        "Filters with wildcards that are subscribed in Redis; further ones see what reaches this host anyway."),
+    KEY(cluster, filter_levels, CONFIG_NUMBER, "1", 0, 127, 0,
+        "Levels at a filter's beginning that must be without wildcard to be subscribed in Redis; 0 lets # have all."),
+    KEY(cluster, subscribe_rate, CONFIG_NUMBER, "50000", 100, 10000000, 0,
+        "Topics a second that are subscribed anew in a Redis server that came back."),
+    KEY(cluster, stream_messages, CONFIG_NUMBER, "1000", 1, 100000000, 0,
+        "Messages that the stream of a logged topic keeps in Redis at least, for hosts that were cut off; more if "
+        "history_messages is."),
+    KEY(cluster, stream_age_s, CONFIG_SECONDS, "7d", 60, 3650 * DAY_S, 0,
+        "After so long without a message Redis may forget a logged topic."),
+    KEY(cluster, durable, CONFIG_BOOL, "false", 0, 0, 0,
+        "Redis loses nothing that it has acknowledged (appendfsync always, no failover): its restart keeps the "
+        "epochs."),
 
     KEY(debug, echo, CONFIG_BOOL, "false", 0, 0, 0,
         "Serve /v1/echo, which returns each message: for conformance tests."),

@@ -22,6 +22,7 @@
 struct chunk;
 struct inspection;
 struct name;
+struct relay;
 struct replay_ask;
 struct ticket;
 
@@ -38,6 +39,13 @@ enum envelope_kind {
     ASK_READ,     /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
     ASK_INSPECT,  /* inspection (lent): a page of the shard's tables; goes back in TELL_INSPECTED */
     ASK_REPLAY,   /* replay: what a filter's subscriber missed here; goes back in TELL_REPLAY */
+    /* asks to the federation link, and one from it (relay.h); it is asked ASK_FILTER and ASK_INSPECT, too */
+    ASK_RELAY,   /* relay: a message for the other hosts; logged: goes back in TELL_RELAYED, live: is freed */
+    ASK_WANT,    /* name (reference given), hash, topic: tell us what other hosts publish here (TELL_WANTED) */
+    ASK_UNWANT,  /* name (reference given), hash: no longer; not answered */
+    ASK_FETCH,   /* relay: what a logged topic's stream has after a position; goes back in TELL_FETCHED */
+    ASK_ARRIVED, /* relay (given), from the link to the topic's owner: a message that another host published; logged:
+                    any host, this one too */
     /* tells */
     TELL_PUBLISHED, /* ticket, with its status, epoch and offset set */
     TELL_JOINED,    /* feed, topic, epoch, offset (the tail), lanes, status; else than REPLY_OK: not joined */
@@ -50,6 +58,11 @@ enum envelope_kind {
     TELL_READ,      /* ticket */
     TELL_REPLAY,    /* replay */
     TELL_INSPECTED, /* inspection, filled */
+    /* tells of the federation link */
+    TELL_RELAYED, /* relay, with its status, epoch and offset set */
+    TELL_WANTED,  /* topic, hash, status (enum relay_status): DONE: from now on all that is published arrives, what came
+                     before may be missing; comes again after each time that Redis was cut off. AWAY: not now */
+    TELL_FETCHED, /* relay, with its status and page set */
     ENVELOPE_KINDS,
 };
 
@@ -67,7 +80,7 @@ struct envelope {
     uint8_t kind;
     uint8_t from;      /* the peer that sent it, set by mesh_ask() and mesh_tell() */
     uint8_t lanes;     /* bits of enum lane */
-    uint8_t status;    /* TELL_JOINED: enum reply_error; TELL_HISTORY: enum history_status */
+    uint8_t status;    /* TELL_JOINED: enum reply_error; TELL_HISTORY: enum history_status; TELL_WANTED: relay_status */
     uint8_t from_kind; /* ASK_HISTORY: enum from_kind */
     uint8_t flags;
     uint8_t lanes_before;
@@ -82,6 +95,7 @@ struct envelope {
     union {
         struct chunk *chunk;
         struct name *name;
+        struct relay *relay;
         struct ticket *ticket;
         struct replay_ask *replay;
         struct inspection *inspection;

@@ -10,7 +10,7 @@
 struct mesh_peer {
     _Alignas(CACHE_LINE) _Atomic uint32_t asleep; /* written by all */
     _Alignas(CACHE_LINE) struct mesh_bell bell;   /* fixed after start */
-    uint64_t sent_to[SHARDS_MAX / 64 + 1];        /* this peer: bits of those to ring for */
+    uint64_t sent_to[PEERS_MAX / 64];             /* this peer: bits of those to ring for */
 };
 
 static struct spsc *rings_make(uint32_t count, uint32_t slots, struct envelope *memory)
@@ -24,7 +24,7 @@ static struct spsc *rings_make(uint32_t count, uint32_t slots, struct envelope *
 
 bool mesh_init(struct mesh *mesh, uint32_t peer_count, uint32_t slots)
 {
-    CHECK(slots >= 4 && (slots & (slots - 1)) == 0 && peer_count <= SHARDS_MAX + 2);
+    CHECK(slots >= 4 && (slots & (slots - 1)) == 0 && peer_count <= PEERS_MAX);
     uint32_t pairs = peer_count * peer_count;
     *mesh = (struct mesh){.peer_count = peer_count, .slots = slots};
     mesh->memory_bytes = (size_t)pairs * 2 * slots * sizeof(struct envelope);
