@@ -310,6 +310,10 @@ static void sweep(struct shard *shard)
 /* Waits, unless there is something to do. */
 static void wait(struct shard *shard, bool more, int64_t wait_us)
 {
+    uint32_t rest_us = shard->conns.rest_us;
+    if (rest_us > 0 && wait_us > rest_us) {
+        wait_us = rest_us;
+    }
     if (wait_us > 0 && shard->blocked) {
         wait_us = wait_us < WAIT_BLOCKED_US ? wait_us : WAIT_BLOCKED_US;
     }
