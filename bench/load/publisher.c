@@ -75,6 +75,19 @@ static size_t http_receive(struct subscriber *stream, char *bytes, size_t size)
     }
 }
 
+/* nchan answers each publish by a frame of its own. */
+static void ignored(struct subscriber *stream, char *payload, size_t size)
+{
+    (void)stream;
+    (void)payload;
+    (void)size;
+}
+
+static size_t websocket_receive(struct subscriber *stream, char *bytes, size_t size)
+{
+    return frames_receive(stream, bytes, size, ignored);
+}
+
 /* How many received it, as integers. */
 static size_t integers_receive(struct subscriber *stream, char *bytes, size_t size)
 {
@@ -86,6 +99,7 @@ static size_t integers_receive(struct subscriber *stream, char *bytes, size_t si
     return last ? (size_t)(last + 1 - bytes) : 0;
 }
 
+static const struct protocol websocket_answers = {.name = "raw", .websocket = true, .receive = websocket_receive};
 static const struct protocol http_answers = {.name = "post", .receive = http_receive};
 static const struct protocol redis_answers = {.name = "redis", .receive = integers_receive};
 
@@ -130,7 +144,7 @@ static size_t compose_redis(char *out, const char *topic, const char *payload, s
 }
 
 static const struct way ways[] = {
-    {"websocket", true, &protocol_raw, compose_websocket},
+    {"websocket", true, &websocket_answers, compose_websocket},
     {"post", false, &http_answers, compose_post},
     {"libshoal", false, NULL, NULL},
     {"nats", false, &protocol_nats, compose_nats},
