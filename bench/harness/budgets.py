@@ -16,8 +16,8 @@ def read(path):
 
 def judge(budgets, scenario, measure, figures, known):
     """
-    What the table says, and whether something is over. figures: server → median; known: (scenario, measure) → Shoal's
-    figure, of what this run has measured so far.
+    What the table says, and whether something is over. figures: server → median; known: (scenario, measure) →
+    Shoal's figure, of what this run has measured so far.
     """
     said, is_over = [], False
     for beside, limit in budgets.get((scenario, measure), []):

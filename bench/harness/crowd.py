@@ -14,7 +14,8 @@ CROWD_COLUMNS = {
 
 def run(arguments, rest):
     rows = []
-    for record in processes.json_lines([arguments.build / "bench/crowd", "--connections", arguments.connections, *rest]):
+    command = [arguments.build / "bench/crowd", "--connections", arguments.connections, *rest]
+    for record in processes.json_lines(command):
         rows.append(report.flat(record))
         print(f"crowd: {record['connections']:,} done", file=sys.stderr)
     print("The broker's own code, without a kernel's sockets\n")

@@ -1,8 +1,9 @@
 """rounds: runs scenarios at each server, interleaved, and puts the medians beside one another.
 
-In a round each server is started anew, does the scenario once and is ended, one after another, so that whatever else the
-machine does hits all alike. The figure of a server is the median of its rounds. A server that loses a message or stands
-still fails the scenario: Shoal ends the run by that, a peer is left out with a word.
+In a round each server is started anew, does the scenario once and is ended, one after another, so that whatever else
+the machine does hits all alike. The figure of a server is the median of its rounds. A server that loses a message or
+stands still fails the scenario: Shoal ends the run by that, a peer is left out with a word (in the tests it fails
+them, too).
 """
 
 import json
@@ -30,12 +31,12 @@ def load(build, program, words, cores):
 
 def run_half(arguments, scenario, server, words, cores):
     """Saturates, and goes on at half of that by the clock. The first figures come with `saturated_` before them."""
-    saturated = load(arguments.build, "load", words + scenario.load_options(server.name) + server.options_for(scenario), cores)
+    words = words + server.options_for(scenario)
+    saturated = load(arguments.build, "load", words + scenario.load_options(server.name), cores)
     rate = saturated["messages_per_s"] / 2
     messages = max(10, int(rate * scenario.seconds))
     changes = {"inflight": None, "rate": round(rate, 3), "messages": messages}
-    result = load(arguments.build, "load", words + scenario.load_options(server.name, changes) + server.options_for(scenario),
-                  cores)
+    result = load(arguments.build, "load", words + scenario.load_options(server.name, changes), cores)
     return result | {f"saturated_{key}": value for key, value in saturated.items()}
 
 
@@ -80,8 +81,8 @@ def measure(arguments, scenario):
             try:
                 taken[name].append(run_once(arguments, scenario, SERVERS[name]))
             except Failed as failed:
-                if name == "shoal":
-                    sys.exit(f"bench: {scenario.title}: {failed}")
+                if name == "shoal" or arguments.miniature:
+                    sys.exit(f"bench: {scenario.title}: {name}: {failed}")
                 print(f"bench: {name} failed at {scenario.title}, and is left out: {failed}", file=sys.stderr)
                 del taken[name]
     return {name: {key: statistics.median(record[key] for record in records) for key in records[0]}
@@ -122,7 +123,7 @@ def run(arguments, files, limits):
         for scenario, by_server in zip(scenarios, medians):
             rows += compare(scenario, by_server, limits, known)
     names = [name for name in SERVERS if name != "shoal" and any(name in row for row in rows)]
-    print(f"Medians of {arguments.rounds} rounds. Under each name: Shoal's figure by its.\n")
+    print(f"Medians; rounds: {arguments.rounds}. Under each name: Shoal's figure divided by its.\n")
     report.show(rows, {"scenario": "scenario", "measure": "measure", "shoal": "Shoal"}
                 | {name: f"/ {name}" for name in names} | {"budget": "budget"})
     report.save(arguments.results / "table.csv", [{key: value for key, value in row.items() if key != "red"}

@@ -16,7 +16,8 @@ A file explains its workload in a comment first. Then:
     sets        more of the broker's configuration
     group.NAME  of the load: bench/load/workload.h has the fields
     variant     the same once more with what it names replaced; "name" is its name
-    miniature   what is replaced in the tests
+    miniature   what is replaced in the tests; there only the first variant is run at all servers, others at Shoal and
+                the floor
 """
 
 import tomllib
@@ -76,6 +77,9 @@ def read(path, miniature=False):
         small_variant = described.pop("miniature", {})
         if miniature:
             described = merge(merge(described, small), small_variant)
+            if found:
+                described["servers"] = [name for name in described.get("servers", EVERY_SERVER)
+                                        if name in ("shoal", "floor")]
         name = described.pop("name", None)
         title = described.pop("title") + (f": {name}" if name else "")
         found.append(Scenario(name=path.stem + (f"/{name}" if name else ""), title=title, **described))

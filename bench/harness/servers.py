@@ -195,9 +195,9 @@ class Redis(Server):
         return program("redis-server") is not None
 
     def command(self, build, folder, port):
-        return [program("redis-server"), "--bind", "127.0.0.1", "--port", port, "--protected-mode", "no", "--save", "", "--appendonly", "no",
-                "--maxclients", descriptors(), "--tcp-backlog", 4096, "--dir", folder,
-                "--client-output-buffer-limit", "pubsub 0 0 0"], {}
+        return [program("redis-server"), "--bind", "127.0.0.1", "--port", port, "--protected-mode", "no",
+                "--save", "", "--appendonly", "no", "--maxclients", descriptors(), "--tcp-backlog", 4096,
+                "--dir", folder, "--client-output-buffer-limit", "pubsub 0 0 0"], {}
 
 
 SERVERS = {server.name: server for server in [

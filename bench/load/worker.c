@@ -169,6 +169,7 @@ void worker_connect(struct worker *worker)
         for (uint32_t i = first; i < end; i++) {
             connect_end(&worker->subscribers[i]);
         }
+        worker_turn(worker, 0); /* those who are there already are pinged meanwhile */
     }
 }
 

@@ -9,7 +9,7 @@
  * read go out in one send, since that is what the same bytes cost at least. A subscriber that does not take all at once
  * is waited for: there is no queue.
  *
- * Topics are told apart by the last number of their path; PORT is in the environment; what is wrong ends it.
+ * Topics are told apart by the last two numbers of their path; PORT is in the environment; what is wrong ends it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,7 +26,8 @@
 #include <unistd.h>
 
 #define SOCKETS_MAX (1u << 20)
-#define TOPICS_MAX  (1u << 16)
+#define TOPICS_MAX  (1u << 16) /* a fourth of them for each group */
+#define GROUPS      4u
 #define READ_BYTES  (4u * 1024 * 1024) /* and so the largest run of frames */
 #define EVENTS      256
 #define RING_BATCH  256u
@@ -145,7 +146,11 @@ static void work_frames(struct client *client, size_t size)
     }
     const struct topic *topic = &topics[client->topic];
     if (out > 0) {
-        by_ring ? fan_out_by_ring(topic, out) : fan_out_by_send(topic, out);
+        if (by_ring) {
+            fan_out_by_ring(topic, out);
+        } else {
+            fan_out_by_send(topic, out);
+        }
     }
     client->kept_size = size - at;
     if (client->kept_size > 0) {
@@ -185,16 +190,27 @@ static void forget(int socket)
     close(socket);
 }
 
-static void upgrade(int socket, char *request)
+/* The topic of a path that ends with …/GROUP/TOPIC. */
+static uint32_t topic_of(const char *request)
+{
+    const char *end = strstr(request + 4, " HTTP"), *at = end;
+    uint32_t numbers[2] = {0}; /* the last one first */
+    for (int i = 0; at && i < 2; i++) {
+        while (at > request && at[-1] >= '0' && at[-1] <= '9') {
+            at--;
+        }
+        numbers[i] = (uint32_t)strtoul(at, NULL, 10);
+        at = at > request ? at - 1 : at;
+    }
+    return (numbers[1] * (TOPICS_MAX / GROUPS) + numbers[0]) % TOPICS_MAX;
+}
+
+static void upgrade(int socket, const char *request)
 {
     static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                  "Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n";
-    char *path_end = strstr(request + 4, " HTTP"), *number = path_end;
-    while (number && number > request && number[-1] >= '0' && number[-1] <= '9') {
-        number--;
-    }
     struct client *client = &clients[socket];
-    client->topic = number ? (uint32_t)strtoul(number, NULL, 10) % TOPICS_MAX : 0;
+    client->topic = topic_of(request);
     client->role = strncmp(request, "GET /pub/", 9) == 0 ? ROLE_PUBLISHER : ROLE_SUBSCRIBER;
     if (client->role == ROLE_SUBSCRIBER) {
         subscribe(&topics[client->topic], socket);
@@ -265,7 +281,11 @@ int main(int argc, char **argv)
         struct epoll_event events[EVENTS];
         int count = epoll_wait(poll_descriptor, events, EVENTS, -1);
         for (int i = 0; i < count; i++) {
-            events[i].data.fd == listener ? accept_all(listener) : work(events[i].data.fd);
+            if (events[i].data.fd == listener) {
+                accept_all(listener);
+            } else {
+                work(events[i].data.fd);
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-// A peer: the `ws` package on Node. PORT in the environment. /sub/TOPIC follows a topic, what comes on /pub/TOPIC is sent
-// to all who do. The topic GROUP/all:N stands for GROUP/0 to GROUP/N-1.
+// A peer: the `ws` package on Node. PORT in the environment. /sub/TOPIC follows a topic, what comes on /pub/TOPIC is
+// sent to all who do. The topic GROUP/all:N stands for GROUP/0 to GROUP/N-1.
 import { WebSocketServer } from "ws";
 
 const topics = new Map();
