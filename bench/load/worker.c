@@ -169,7 +169,8 @@ void worker_connect(struct worker *worker)
         for (uint32_t i = first; i < end; i++) {
             connect_end(&worker->subscribers[i]);
         }
-        worker_turn(worker, 0); /* those who are there already are pinged meanwhile */
+        while (worker_turn(worker, 0)) { /* those who are there already are pinged meanwhile */
+        }
     }
 }
 
@@ -271,7 +272,7 @@ static void ledgers_advance(struct worker *worker)
     }
 }
 
-void worker_turn(struct worker *worker, uint64_t wait_ns)
+bool worker_turn(struct worker *worker, uint64_t wait_ns)
 {
     struct epoll_event events[EVENTS];
     const struct timespec wait = {.tv_sec = (time_t)(wait_ns / 1000000000), .tv_nsec = (long)(wait_ns % 1000000000)};
@@ -293,6 +294,7 @@ void worker_turn(struct worker *worker, uint64_t wait_ns)
     if (is_running(worker) && pause_ns > board_read(&worker->line->pause_ns)) {
         atomic_store_explicit(&worker->line->pause_ns, pause_ns, memory_order_relaxed);
     }
+    return count == EVENTS;
 }
 
 void worker_work(struct worker *worker)

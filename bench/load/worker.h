@@ -56,8 +56,8 @@ void worker_init(struct worker *worker, const struct worker_options *options, st
 /* Connects its subscribers and asks for their subscriptions; the answers are read by worker_turn(). */
 void worker_connect(struct worker *worker);
 
-/* Waits at most so long, and works what has come. */
-void worker_turn(struct worker *worker, uint64_t wait_ns);
+/* Waits at most so long, and works what has come. True: there may be more. */
+bool worker_turn(struct worker *worker, uint64_t wait_ns);
 
 /* The life of a worker that is not the leader: until PHASE_DONE. */
 void worker_work(struct worker *worker);

@@ -222,7 +222,7 @@ static const struct operation operations[] = {
 };
 
 /* What callgrind counts: it must stay a function. */
-__attribute__((noinline, noclone)) void measured(const struct operation *operation, uint64_t count);
+__attribute__((noinline)) void measured(const struct operation *operation, uint64_t count);
 void measured(const struct operation *operation, uint64_t count)
 {
     operation->run(count);
