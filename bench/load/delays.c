@@ -41,10 +41,11 @@ void delays_merge(struct delays *delays, const struct delays *more)
 
 uint64_t delays_at(const struct delays *delays, double share)
 {
-    uint64_t below = 0;
+    /* rounded up, but for what a double adds to a whole number */
+    uint64_t rank = (uint64_t)(share * (double)delays->count + 0.999999), below = 0;
     for (uint32_t i = 0; i < DELAY_BUCKETS; i++) {
         below += delays->buckets[i];
-        if (below > 0 && (double)below >= share * (double)delays->count) {
+        if (below > 0 && below >= rank) {
             uint64_t upper = bucket_upper(i);
             return upper < delays->max_ns ? upper : delays->max_ns;
         }
