@@ -33,7 +33,7 @@ static inline const char *server_state_name(enum server_state state)
 }
 
 struct link_report_server {
-    char address[80]; /* "10.0.0.7:6379", IPv6 in brackets; never user or password */
+    char address[264]; /* "10.0.0.7:6379", IPv6 in brackets; never user or password */
     enum server_state state;
     bool complete;                /* all that is wanted of it has been subscribed since it came back */
     char role[16];                /* as Redis says it: "master"; "": not known yet */
