@@ -253,11 +253,12 @@ static bool hand_over(struct link *link, uint32_t number)
 {
     struct relay *relay = link->held[number];
     struct envelope ask = {.kind = ASK_ARRIVED, .hash = relay->hash, .relay = relay};
+    uint32_t payload_size = relay->payload_size; /* once it is handed over, it is the shard's */
     if (!mesh_ask(link->mesh, link->peer, name_owner(relay->hash, link->shard_count), &ask)) {
         return false;
     }
     STATS_ADD(&link->stats, arrived, 1);
-    STATS_ADD(&link->stats, arrived_bytes, relay->payload_size);
+    STATS_ADD(&link->stats, arrived_bytes, payload_size);
     link->servers[number].arrived++;
     link->held[number] = NULL;
     return true;

@@ -182,10 +182,10 @@ static void answer(struct patterns *patterns, struct pattern_asker *asker)
     line->last = asker;
 }
 
-/* Whoever waits for the filter is answered, once no server that is up is waited for. */
+/* Whoever waits for the filter is answered, once no server that is up is waited for, or nobody wants it any more. */
 static void answer_if_settled(struct patterns *patterns, struct pattern_filter *filter)
 {
-    if (patterns->up & ~filter->acked) {
+    if ((patterns->up & ~filter->acked) && is_wanted(filter)) {
         return;
     }
     while (filter->waiting) {
@@ -260,6 +260,7 @@ static void unwant(struct patterns *patterns, const struct envelope *ask)
     if (!is_wanted(filter)) {
         patterns->wanted--;
         count_acked(patterns, filter, -1);
+        answer_if_settled(patterns, filter);
         todo(patterns, number);
     }
 }
