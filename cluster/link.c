@@ -85,8 +85,8 @@ static const char *servers_make(struct link *link)
 }
 
 /*
- * Where chance begins: far apart for seeds and instances that are not, for two hosts with one stream of it would propose
- * the same epochs, and give their offsets out twice.
+ * Where chance begins: far apart for seeds and instances that are not, for two hosts with one stream of it would
+ * propose the same epochs, and give their offsets out twice.
  */
 static uint64_t random_begin(const struct link_setup *setup)
 {
