@@ -185,7 +185,7 @@ static void answer(struct patterns *patterns, struct pattern_asker *asker)
 /* Whoever waits for the filter is answered, once no server that is up is waited for, or nobody wants it any more. */
 static void answer_if_settled(struct patterns *patterns, struct pattern_filter *filter)
 {
-    if ((patterns->up & ~filter->acked) && is_wanted(filter)) {
+    if (is_wanted(filter) && (patterns->up & ~filter->acked)) {
         return;
     }
     while (filter->waiting) {
@@ -260,8 +260,8 @@ static void unwant(struct patterns *patterns, const struct envelope *ask)
     if (!is_wanted(filter)) {
         patterns->wanted--;
         count_acked(patterns, filter, -1);
-        answer_if_settled(patterns, filter);
         todo(patterns, number);
+        answer_if_settled(patterns, filter);
     }
 }
 
