@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "base/check.h"
+#include "base/logger.h"
 #include "host.h"
 #include "redis_process.h"
 
@@ -905,6 +905,7 @@ static void links_turn_on_threads_of_their_own(void **state)
 
 int main(int argc, char **argv)
 {
+    logger_level_set(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         TEST(live_messages_reach_other_hosts_and_do_not_come_back),
         TEST(who_wants_nothing_gets_nothing),
