@@ -396,7 +396,8 @@ static void links_turn_on_threads_of_their_own(void **state)
         relay_free(spsc_peek(asks)->relay);
         spsc_pop(asks);
     }
-    assert_int_equal(STATS_READ(link_stats(one.link), live_relayed), 100);
+    while (STATS_READ(link_stats(one.link), live_relayed) < 100) { /* the answer to a publish may come after it */
+    }
     do {
         say(&redis, "ZCARD test:nodes");
     } while (strcmp(answer, "2") != 0);
