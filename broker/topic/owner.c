@@ -371,6 +371,13 @@ static void owner_publish(struct owner *owner, struct ticket *ticket)
 
 /* --- asks --- */
 
+void owner_prefetch(const struct owner *owner, const struct envelope *ask)
+{
+    if (ask->kind == ASK_PUBLISH && ask->ticket->key_size) {
+        idempotency_prefetch(&owner->idempotency, ask->ticket->hash, ticket_key(ask->ticket));
+    }
+}
+
 bool owner_ask(struct owner *owner, const struct envelope *ask)
 {
     if (mesh_tell_room(owner->mesh, owner->shard, ask->from) < TELLS_PER_ASK) {

@@ -110,6 +110,9 @@ void owner_set_time(struct owner *owner, int64_t wall_ms, int64_t monotonic_us);
 /* Works one ask, taking what it points at. False: no room to answer yet, leave it in the ring. */
 bool owner_ask(struct owner *owner, const struct envelope *ask);
 
+/* An ask is to come soon: what it will look at first is fetched into the cache meanwhile. */
+void owner_prefetch(const struct owner *owner, const struct envelope *ask);
+
 /* Tells the followers of dirty topics where the tails are now. What finds no room stays dirty. */
 void owner_advance(struct owner *owner);
 
