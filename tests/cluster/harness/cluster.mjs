@@ -36,11 +36,12 @@ export class Cluster {
 
     /*
      * redis: how many, or options for each. doors: URLs to be told to the brokers instead of the servers' own, as a
-     * function of the servers. set: settings of every broker.
+     * function of the servers. set: settings of every broker; settings: of the one of this
+     * index; environment: its variables; launcher: what starts it. files: as of Broker.
      */
-    constructor({ redis = 1, hosts = 2, set = {}, doors = null, wait = true }) {
+    constructor({ redis = 1, hosts = 2, doors = null, wait = true, ...brokers }) {
         this.redis_options = typeof redis === 'number' ? Array.from({ length: redis }, () => ({})) : redis;
-        Object.assign(this, { host_count: hosts, set, doors, wait });
+        Object.assign(this, { host_count: hosts, doors, wait, brokers });
         this.redis = [];
         this.hosts = [];
     }
@@ -56,14 +57,22 @@ export class Cluster {
     }
 
     async startHost(host) {
-        const set = {
+        const index = this.hosts.indexOf(host);
+        const { set, settings, environment, launcher, files } = this.brokers;
+        const all = {
             ...SETTINGS,
             'cluster.redis': this.urls.join(' '),
             'broker.node': host.name,
+            ...set,
+            ...settings?.(index),
             ...(host.broker && { 'listen.address': host.broker.data }),
-            ...this.set,
         };
-        host.broker = await Broker.start({ set });
+        host.broker = await Broker.start({
+            set: all,
+            env: environment?.(index),
+            launcher: launcher?.(index),
+            files,
+        });
     }
 
     /* Every host says that federation is well. */

@@ -92,7 +92,9 @@ export class Redis {
     }
 
     async command(...words) {
-        const { stdout } = await run('redis-cli', ['-s', this.socket, ...words.map(String)]);
+        const password = this.options.requirepass;
+        const env = { ...process.env, ...(password && { REDISCLI_AUTH: password }) };
+        const { stdout } = await run('redis-cli', ['-s', this.socket, ...words.map(String)], { env });
         if (/^(ERR|NOAUTH|MISCONF|LOADING) /.test(stdout)) throw new Error(`${words.join(' ')}: ${stdout}`);
         return stdout.trimEnd();
     }
