@@ -37,9 +37,9 @@
 #include "base/vector.h"
 #include "config/config.h"
 #include "mesh/mesh.h"
+#include "mesh/name.h"
 #include "topic/filters.h"
 #include "topic/log.h"
-#include "topic/name.h"
 
 enum subscription_state {
     SUBSCRIPTION_JOINING, /* waits for the feed to be told in its lane; `cursor` is its wish */

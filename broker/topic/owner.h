@@ -31,10 +31,10 @@
 #include "base/vector.h"
 #include "config/config.h"
 #include "mesh/mesh.h"
+#include "mesh/name.h"
 #include "topic/filters.h"
 #include "topic/idempotency.h"
 #include "topic/log.h"
-#include "topic/name.h"
 #include "topic/ticket.h"
 
 enum follower_state {

@@ -12,8 +12,8 @@
 #ifndef SHOAL_TOPIC_REPLAY_H
 #define SHOAL_TOPIC_REPLAY_H
 
+#include "mesh/name.h"
 #include "topic/chunk.h"
-#include "topic/name.h"
 
 /* A stretch of one topic. */
 struct replay_piece {

@@ -10,10 +10,10 @@
  */
 #include <inttypes.h>
 
+#include "mesh/name.h"
 #include "mesh/spsc.h"
 #include "stress.h"
 #include "topic/log.h"
-#include "topic/name.h"
 
 #define READERS  4u
 #define SLOTS    4u

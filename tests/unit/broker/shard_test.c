@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "io_simulated.h"
-#include "topic/name.h"
+#include "mesh/name.h"
 
 #define UPGRADE                                                                                                        \
     "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"                            \

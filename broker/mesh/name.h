@@ -3,8 +3,8 @@
  *
  * Immutable; counted references, which any thread may add and drop.
  */
-#ifndef SHOAL_TOPIC_NAME_H
-#define SHOAL_TOPIC_NAME_H
+#ifndef SHOAL_MESH_NAME_H
+#define SHOAL_MESH_NAME_H
 
 #include <stdatomic.h>
 #include <stdint.h>

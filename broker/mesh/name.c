@@ -1,5 +1,5 @@
 /* name: see name.h. */
-#include "topic/name.h"
+#include "mesh/name.h"
 
 #include <stdlib.h>
 #include <xxhash.h>

@@ -1,7 +1,7 @@
 /*
  * name_test: names are what they were made of, counted, and found by a hash that is the same everywhere.
  */
-#include "topic/name.h"
+#include "mesh/name.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
