@@ -5,6 +5,7 @@
  * All of it is what this broker's link sees: another host may see a server that is away from here.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/ask.h"
 #include "cli/commands.h"
@@ -33,10 +34,15 @@ static const char *time_of(char out[TABLE_TEXT_MAX], const json_t *record, const
 /* --- servers --- */
 
 static const struct column server_columns[] = {
-    {"STATE", 8, false},  {"ROUND TRIP", 10, true}, {"PROBED", 9, true},  {"SUBSCRIBED", 12, true},
-    {"TO GO", 10, true},  {"FILTERS", 7, true},     {"BACKLOG", 9, true}, {"BYTES", 8, true},
-    {"DROPPED", 9, true}, {"CUT", 5, true},         {"SERVER", 0, false},
+    {"STATE", 6, false},   {"ROUND TRIP", 10, true}, {"PROBED", 9, true},  {"SUBSCRIBED", 12, true},
+    {"LEFT", 10, true},    {"BACKLOG", 9, true},     {"BYTES", 8, true},   {"RELAYED", 12, true},
+    {"ARRIVED", 12, true}, {"FAILED", 6, true},      {"SERVER", 0, false},
 };
+
+static bool is_up(const json_t *server)
+{
+    return strcmp(text_of(server, "state"), "up") == 0;
+}
 
 static void server_row(const json_t *server)
 {
@@ -46,15 +52,15 @@ static void server_row(const json_t *server)
     table_text(server_columns, count, 1, time_of(text, server, "round_trip_us", 1));
     table_text(server_columns, count, 2, time_of(text, server, "probe_age_ms", 1000));
     table_number(server_columns, count, 3, number_of(server, "subscriptions"));
-    table_number(server_columns, count, 4, number_of(server, "subscriptions_to_go"));
-    table_number(server_columns, count, 5, number_of(server, "filters"));
-    table_number(server_columns, count, 6, number_of(server, "backlog_messages"));
-    table_text(server_columns, count, 7, text_bytes(text, number_of(server, "backlog_bytes")));
-    table_number(server_columns, count, 8, number_of(server, "dropped"));
-    table_number(server_columns, count, 9, number_of(server, "disconnects"));
+    table_number(server_columns, count, 4, number_of(server, "subscriptions_left"));
+    table_number(server_columns, count, 5, number_of(server, "backlog"));
+    table_text(server_columns, count, 6, text_bytes(text, number_of(server, "backlog_bytes")));
+    table_number(server_columns, count, 7, number_of(server, "relayed"));
+    table_number(server_columns, count, 8, number_of(server, "arrived"));
+    table_number(server_columns, count, 9, number_of(server, "failures"));
     table_text(server_columns, count, 10, text_of(server, "server"));
-    if (json_string_length(json_object_get(server, "problem"))) {
-        printf("         %s\n", text_of(server, "problem"));
+    if (!is_up(server)) {
+        printf("        %s\n", text_of(server, "problem"));
     }
 }
 

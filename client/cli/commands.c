@@ -53,8 +53,8 @@ const struct command commands[] = {
      "  shoal filters --limit 20\n"},
     {"cluster", "", 0, 0, SHOW, command_cluster,
      "Shows the Redis servers that federate this broker, and the hosts that it knows by them.",
-     "PROBED is how long ago a message went out to the server and came back; TO GO counts topics that are not\n"
-     "subscribed yet; BACKLOG is what waits for the server's answer; DROPPED what other hosts missed.\n"
+     "PROBED is how long ago a message went out to the server that came back; LEFT counts topics that are not\n"
+     "subscribed yet; BACKLOG is what waits for the server's answer. What this host sees: others may see less.\n"
      "\n"
      "  shoal cluster --watch 1\n"
      "  shoal cluster --json | jq -r '.servers[] | select(.state != \"up\").problem'\n"},
