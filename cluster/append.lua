@@ -1,0 +1,61 @@
+-- append: gives a message of a logged topic its position, keeps it in the stream, and tells all hosts. Atomic.
+--
+-- KEYS: the generation, the topic's meta (hash: g, e epoch, o last offset, b offset before the epoch's first message),
+--       its stream, and, if the message has one, its idempotency key
+-- ARGV:  1 generation, 2 proposed epoch, 3 channel, 4 header up to the epoch (cluster/wire.h), 5 topic, 6 payload,
+--        7 kind, 8 time in ms, 9 messages to keep, 10 seconds until the topic may be forgotten,
+--       11 seconds until the idempotency key is
+-- Returns: epoch, offset; or the error "GENERATION": claim first
+local meta, stream, key = KEYS[2], KEYS[3], KEYS[4]
+local generation = ARGV[1]
+if redis.call('HGET', KEYS[1], 'g') ~= generation then
+    return redis.error_reply('GENERATION is another one')
+end
+if key then
+    local known = redis.call('GET', key)
+    if known then
+        local e, o = string.match(known, '^(%x+) (%d+)$')
+        return {e, tonumber(o)}
+    end
+end
+
+local now = redis.call('HMGET', meta, 'g', 'e', 'o')
+local epoch, last = now[2], tonumber(now[3])
+local fresh = false -- another epoch begins after `last`
+if not (epoch and last) then
+    redis.call('DEL', stream) -- of a meta that is gone: its offsets mean nothing any more
+    epoch, last, fresh = ARGV[2], 0, true
+elseif now[1] ~= generation then
+    epoch, fresh = ARGV[2], true
+end
+
+local function add(offset)
+    return redis.pcall('XADD', stream, 'MAXLEN', '~', ARGV[9], string.format('%.0f-0', offset),
+                       'd', ARGV[6], 'k', ARGV[7], 't', ARGV[8])
+end
+local added = add(last + 1)
+if type(added) == 'table' and added.err and string.find(added.err, 'ID', 1, true) then
+    redis.call('DEL', stream) -- the stream is ahead of the meta, which was lost in part
+    epoch, last, fresh = ARGV[2], 0, true
+    added = add(1)
+end
+if type(added) == 'table' and added.err then
+    return added -- nothing was changed: no memory, or not a master
+end
+
+local offset = last + 1
+local offset_text = string.format('%.0f', offset)
+if fresh then
+    redis.call('HSET', meta, 'g', generation, 'e', epoch, 'b', string.format('%.0f', last), 'o', offset_text)
+else
+    redis.call('HSET', meta, 'o', offset_text)
+end
+redis.call('EXPIRE', meta, ARGV[10])
+redis.call('EXPIRE', stream, ARGV[10])
+if key then
+    redis.call('SET', key, epoch .. ' ' .. offset_text, 'EX', ARGV[11])
+end
+local high = math.floor(offset / 4294967296)
+redis.call('PUBLISH', ARGV[3], ARGV[4] .. epoch .. string.format('%08x%08x', high, offset - high * 4294967296) ..
+           ARGV[5] .. ARGV[6])
+return {epoch, offset}
