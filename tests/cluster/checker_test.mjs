@@ -1,6 +1,6 @@
 /*
- * checker_test: canaries of the history's checker. Each history here breaks the promise in one way, and must be noticed;
- * those that keep it must pass.
+ * checker_test: canaries of the history's checker. Each history here breaks the promise in one way, and must be
+ * noticed; those that keep it must pass.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -267,7 +267,8 @@ test('deliveries stop while all else answers: a probe finds it', () =>
             wire.shut();
             await replica.command('REPLICAOF', 'NO', 'ONE');
             door.leadTo(replica.port);
-            await master.command('CLIENT', 'KILL', 'TYPE', 'normal'); // commands go to the new one, deliveries from the old
+            // commands go to the new one from now on, deliveries come from the old
+            await master.command('CLIENT', 'KILL', 'TYPE', 'normal');
         });
     }));
 
@@ -338,7 +339,7 @@ test('without Redis live topics are served locally, and publishers to logged one
         assert.deepEqual([refused.code, refused.retry], ['unavailable', true]);
         const late = await JsonClient.open(here.broker);
         await late.subscribe('live/b'); // joins do not hang
-        assert.equal((await late.ask('subscribe', { topic: 'log/a' })).op, 'ok', 'it is open here: what is here is served');
+        assert.equal((await late.ask('subscribe', { topic: 'log/a' })).op, 'ok', 'what is here is served');
         assert.equal((await late.ask('subscribe', { topic: 'log/never-seen' })).code, 'unavailable');
         await cluster.redis[0].again();
         await cluster.untilReady();

@@ -67,8 +67,8 @@ export class History {
     }
 
     /*
-     * `last` is the position of a message that was published when all faults were over. Gives {acknowledged, seen, gaps,
-     * epochs}: what was checked, so that a test can say that something was.
+     * `last` is the position of a message that was published when all faults were over. Gives {acknowledged, seen,
+     * gaps, epochs}: what was checked, so that a test can say that something was.
      */
     check(last) {
         for (const track of this.tracks) track.finish(last);

@@ -7,12 +7,14 @@
  *          │
  *        test    (control: 10.78.N.0/24, a pair of its own for each host: never hurt, clients come by it)
  *
- * A test that wants them begins with insideOwnNetwork(): the whole test is run again in a namespace of its own, in which
- * it may do as it likes; where that is not allowed it is skipped, with a word. The other namespaces are those of
+ * A test that wants them begins with insideOwnNetwork(): the whole test is run again in a namespace of its own, in
+ * which it may do as it likes; where that is not allowed it is skipped, with a word. The other namespaces are those of
  * processes that only sleep, so nothing is left when the test ends, however it ends.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+
+import { pause } from '../../integration/harness/wait.mjs';
 
 const SKIPPED_STATUS = 77;
 const INSIDE = 'SHOAL_TEST_NETWORK';
@@ -53,7 +55,7 @@ class Space {
 
     async made() {
         const here = shell('readlink /proc/self/ns/net');
-        while (shell(`readlink /proc/${this.sleeper.pid}/ns/net`) === here) await new Promise((done) => setTimeout(done, 5));
+        while (shell(`readlink /proc/${this.sleeper.pid}/ns/net`) === here) await pause(5);
         shell(`ip link add name ${this.name} type veth peer name wire netns ${this.sleeper.pid}`);
         shell(`ip link set ${this.name} master bridge up`);
         this.run(`ip addr add ${this.address}/24 dev wire`);

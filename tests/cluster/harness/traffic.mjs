@@ -5,8 +5,8 @@
  *   … faults …
  *   const checked = await traffic.settled();     all faults are over: waits, and checks the whole history
  *
- * Each topic has, on each host, a publisher and a subscriber that stays there; and one subscriber that wanders: it drops
- * its connection now and then and goes on at another host, from its position. All come back by themselves. A publisher
+ * Each topic has, on each host, a publisher and a subscriber that stays there; and one subscriber that wanders: it
+ * drops its connection now and then and goes on at another host, from its position. All come back by themselves. A publisher
  * repeats a message with the same idempotency key until it is acknowledged, and only then begins the next, so every
  * message that it has begun is acknowledged in the end.
  */
@@ -83,7 +83,8 @@ export class Traffic {
     async settled() {
         await this.more(5); // also at hosts that came back
         this.going = false;
-        await Promise.all(this.publishers.map((publisher) => within('a publisher to end', publisher.ended, RECOVERY_MS)));
+        const ends = this.publishers.map(({ ended }) => within('a publisher to end', ended, RECOVERY_MS));
+        await Promise.all(ends);
         const sum = { acknowledged: 0, seen: 0, gaps: 0, epochs: 0 };
         for (const [topic, history] of this.histories) {
             const last = await this.lastOf(topic, history);
