@@ -148,7 +148,7 @@ static const struct config_key keys[] = {
     KEY(cluster, stream_messages, CONFIG_NUMBER, "1000", 1, 100000000, 0,
         "Messages that the stream of a logged topic keeps in Redis at least, for hosts that were cut off; more if "
         "history_messages is."),
-    KEY(cluster, stream_age_s, CONFIG_SECONDS, "7d", 60, 3650 * DAY_S, 0,
+    KEY(cluster, stream_age_s, CONFIG_SECONDS, "168h", 60, 3650 * DAY_S, 0,
         "After so long without a message Redis may forget a logged topic."),
     KEY(cluster, durable, CONFIG_BOOL, "false", 0, 0, 0,
         "Redis loses nothing that it has acknowledged (appendfsync always, no failover): its restart keeps the "

@@ -39,11 +39,10 @@ static void block(struct conns *conns, uint32_t slot)
 }
 
 /* Messages of a chunk that lie below the tail that this shard knows. */
-static uint32_t count_known(const struct feed *feed, const struct chunk *chunk, uint64_t tail)
+static uint32_t count_known(const struct chunk *chunk, uint64_t tail)
 {
     const struct chunk *next = chunk_next(chunk);
     uint64_t end = next && next->base <= tail ? next->base : tail + 1;
-    (void)feed;
     return (uint32_t)(end - chunk->base);
 }
 
@@ -80,7 +79,7 @@ static bool cursor_advance(struct conns *conns, uint32_t number, uint32_t size)
         chunk = chunk_with(chunk, offset + 1);
         const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, feed_chunk_topic(feed));
         uint32_t index = (uint32_t)(offset + 1 - chunk->base);
-        uint32_t count = count_known(feed, chunk, feed->tail);
+        uint32_t count = count_known(chunk, feed->tail);
         uint32_t begin = chunk_begin(lane, index) + partial;
         uint32_t end = begin + size < lane->ends[count - 1] ? begin + size : lane->ends[count - 1];
         uint32_t whole = messages_before(lane, index, count, end);
@@ -101,7 +100,8 @@ static bool cursor_advance(struct conns *conns, uint32_t number, uint32_t size)
 /* A walk's send was short: the subscriber has a place of its own from now on. */
 static void settle_walk(struct conns *conns, const struct batch_entry *entry)
 {
-    uint32_t cursor = cursor_create(conns->feeds, entry->subscription);
+    const struct feed *feed = feed_at(conns->feeds, subscription_at(conns->feeds, entry->subscription)->feed);
+    uint32_t cursor = cursor_create(conns->feeds, entry->subscription, feed->walked);
     if (!cursor) {
         STATS_ADD(conns->stats, memory_refusals, 1);
         conn_abort(conns, entry->conn);
@@ -230,7 +230,7 @@ static void gather_cursor(struct conns *conns, struct gather *gather, uint32_t n
         chunk = chunk_with(chunk, offset + 1);
         const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, feed_chunk_topic(feed));
         uint32_t begin = chunk_begin(lane, (uint32_t)(offset + 1 - chunk->base)) + partial;
-        uint32_t count = count_known(feed, chunk, feed->tail);
+        uint32_t count = count_known(chunk, feed->tail);
         gather_part(conns, gather, number, lane->bytes + begin, lane->ends[count - 1] - begin);
         offset = chunk->base + count - 1;
         partial = 0;
@@ -350,21 +350,22 @@ void deliver_writable(struct conns *conns, uint32_t slot)
 
 /* --- walking --- */
 
-/* What the subscribers of a lane are sent in this walk. */
+/* What the subscribers of a lane are sent in this slice. */
 static struct walk_range *range_of(struct conns *conns, const struct feed *feed, enum lane lane)
 {
     struct walk_range *range = &conns->ranges[lane];
     if (range->count) {
         return range;
     }
+    uint64_t target = walk_at(conns->feeds, feed)->target;
     struct chunk *chunk = feed->base;
     uint64_t offset = feed->walked;
     range->size = 0;
-    while (offset < feed->target) {
+    while (offset < target) {
         chunk = chunk_with(chunk, offset + 1);
         const struct chunk_lane *bytes = lane_of_chunk(conns, chunk, lane, feed_chunk_topic(feed));
         uint32_t begin = chunk_begin(bytes, (uint32_t)(offset + 1 - chunk->base));
-        uint32_t count = count_known(feed, chunk, feed->target);
+        uint32_t count = count_known(chunk, target);
         uint32_t size = bytes->ends[count - 1] - begin;
         range->parts[range->count++] = (struct iovec){.iov_base = bytes->bytes + begin, .iov_len = size};
         range->size += size;
@@ -374,9 +375,9 @@ static struct walk_range *range_of(struct conns *conns, const struct feed *feed,
 }
 
 /* Not now: a place of its own, from which it goes on when its connection is free again. */
-static void postpone(struct conns *conns, uint32_t subscription, uint32_t slot)
+static void postpone(struct conns *conns, const struct feed *feed, uint32_t subscription, uint32_t slot)
 {
-    uint32_t cursor = cursor_create(conns->feeds, subscription);
+    uint32_t cursor = cursor_create(conns->feeds, subscription, feed->walked);
     if (!cursor) {
         STATS_ADD(conns->stats, memory_refusals, 1);
         conn_abort(conns, slot);
@@ -398,7 +399,7 @@ static uint32_t walk_one(struct conns *conns, struct feed *feed, uint32_t number
         return 1;
     }
     if (conn->flags & (CONN_BLOCKED | CONN_SENDING | CONN_READY)) {
-        postpone(conns, number, slot);
+        postpone(conns, feed, number, slot);
         return 1;
     }
     struct walk_range *range = range_of(conns, feed, subscription->lane);
@@ -411,25 +412,20 @@ static uint32_t walk_one(struct conns *conns, struct feed *feed, uint32_t number
         io_sendv(conns->io, slot, range->parts, range->count, conns->batch_size);
     }
     batch_add(conns, slot, range->size)->subscription = number;
-    count_delivered(conns, feed->target - feed->walked, range->size);
+    count_delivered(conns, walk_at(conns->feeds, feed)->target - feed->walked, range->size);
     flush_if_full(conns);
     return send_cost(range->size);
 }
 
-/* Walks on until `most` of the budget is used. Returns what was. */
-static uint32_t walk_slice(struct conns *conns, uint32_t number, uint32_t most)
+/* Walks on in the oldest part until `most` of the budget is used. Returns what was. */
+static uint32_t walk_slice(struct conns *conns, struct feed *feed, uint32_t most)
 {
-    struct feed *feed = feed_at(conns->feeds, number);
-    uint32_t done = 0;
+    uint32_t done = 0, subscription;
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         conns->ranges[lane].count = 0;
     }
-    while (feed->walk_at < feed->walk_end && done < most) {
-        uint32_t ahead = feed->walk_at + 8;
-        if (ahead < feed->walk_end) {
-            __builtin_prefetch(subscription_at(conns->feeds, feed->subscribers.items[ahead]));
-        }
-        done += walk_one(conns, feed, feed->subscribers.items[feed->walk_at++]);
+    while (done < most && (subscription = feed_walk_next(conns->feeds, feed)) != 0) {
+        done += walk_one(conns, feed, subscription);
     }
     deliver_flush(conns); /* short ones get their cursors while the feed is still at `walked` */
     return done;
@@ -450,28 +446,29 @@ static void woken(void *context, uint32_t cursor)
 }
 
 /* What the metrics tell of a walk. Those who were postponed or blocked are not waited for. */
-static void walk_measure(struct conns *conns, const struct feed *feed)
+static void walk_measure(struct conns *conns, const struct feed *feed, uint32_t published_us)
 {
     uint32_t now_us = (uint32_t)conns->clock->monotonic_us(conns->clock);
-    histogram_add(&conns->stats->delay_us, now_us - feed->walk_us);
-    histogram_add(&conns->stats->fan_out, feed->walk_end);
+    histogram_add(&conns->stats->delay_us, now_us - published_us);
+    histogram_add(&conns->stats->fan_out, feed->subscribers.size);
 }
 
 /* One feed's share. Returns the sends that it took. */
 static uint32_t deliver_feed(struct conns *conns, uint32_t number, uint32_t most)
 {
     struct feed *feed = feed_at(conns->feeds, number);
+    uint32_t done = 0, published_us;
     feed_unpark(conns->feeds, number, woken, conns);
     slow_policy(conns, number);
-    if (!feed->walking && !feed_walk_begin(conns->feeds, number)) {
-        return 0;
+    bool walks = feed_walk_begin(conns->feeds, number);
+    while (walks && done < most) {
+        done += walk_slice(conns, feed, most - done);
+        if (feed_walk_settle(conns->feeds, number, &published_us)) {
+            walk_measure(conns, feed, published_us);
+        }
+        walks = feed->walk != 0;
     }
-    uint32_t done = walk_slice(conns, number, most);
-    if (feed->walk_at >= feed->walk_end) {
-        walk_measure(conns, feed);
-        feed_walk_finish(conns->feeds, number);
-    }
-    if (feed->walking || feed->walked < feed->tail) {
+    if (feed->walk || feed->walked < feed->tail) {
         feeds_mark_dirty(conns->feeds, number);
     }
     return done;
@@ -480,7 +477,7 @@ static uint32_t deliver_feed(struct conns *conns, uint32_t number, uint32_t most
 static bool is_small(const struct conns *conns, uint32_t number)
 {
     const struct feed *feed = feed_at(conns->feeds, number);
-    return !feed->walking && feed->subscribers.size <= SLICE_DELIVERIES;
+    return !feed->walk && feed->subscribers.size <= SLICE_DELIVERIES;
 }
 
 /*

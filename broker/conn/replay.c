@@ -139,7 +139,8 @@ void replay_live(struct conns *conns, uint32_t slot, uint32_t number)
 {
     struct subscription *subscription = subscription_at(conns->feeds, number);
     struct replay *replay = replay_of(session_at(conns, conn_at(conns, slot)), number);
-    if (!subscription->cursor && !cursor_create(conns->feeds, number)) {
+    uint64_t offset = feed_offset_of(conns->feeds, feed_at(conns->feeds, subscription->feed), number);
+    if (!subscription->cursor && !cursor_create(conns->feeds, number, offset)) {
         STATS_ADD(conns->stats, memory_refusals, 1);
         conn_close(conns, slot, CLOSE_OVERLOADED);
         return;

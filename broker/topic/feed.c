@@ -22,6 +22,7 @@ bool feeds_init(struct feeds *feeds, uint32_t shard, uint32_t shard_count, struc
     slab_init(&feeds->wishes, sizeof(struct wish), most);
     slab_init(&feeds->cursors, sizeof(struct cursor), most);
     slab_init(&feeds->holds, sizeof(struct hold), most);
+    slab_init(&feeds->walks, sizeof(struct walk), most);
     feeds->matcher = filters_create(config->limits.topics, seed);
     return index_init(&feeds->topics, &feeds->feeds) && index_init(&feeds->filters, &feeds->feeds) && feeds->matcher;
 }
@@ -59,6 +60,7 @@ void feeds_destroy(struct feeds *feeds)
     slab_destroy(&feeds->wishes);
     slab_destroy(&feeds->cursors);
     slab_destroy(&feeds->holds);
+    slab_destroy(&feeds->walks);
     free(feeds->answers);
 }
 
@@ -133,7 +135,8 @@ uint32_t feeds_feed(struct feeds *feeds, struct span text, bool wild, struct nam
 void feed_free(struct feeds *feeds, uint32_t number)
 {
     struct feed *feed = feed_at(feeds, number);
-    CHECK(!feed->dirty && !feed->unsent && !feed->holds && !feed->waiting && feed->subscribers.size == 0);
+    CHECK(!feed->dirty && !feed->unsent && !feed->walk && !feed->holds && !feed->waiting &&
+          feed->subscribers.size == 0);
     if (feed->log) {
         filters_remove(feeds->matcher, name_span(feed->name), number);
     }

@@ -5,13 +5,18 @@
  *           └▶ cursor, only while it is behind
  *
  * Who is up to date needs no position: it is where the feed is (`walked`). When the owner tells of a new tail, the
- * subscribers are walked once, from `walked` to `target`, in slices (conn/deliver does the sending):
+ * subscribers are walked in slices (conn/deliver does the sending). A walk goes round the vector like a lift: whoever
+ * it comes to is sent all from where they stand to `target`, in one send; what is published meanwhile raises the target
+ * for those still to come, and the walk goes on until all are at the tail. So a subscriber is sent to once a round,
+ * however many messages come, and a message is everywhere after one round. Where somebody stands follows from the
+ * *part* of the vector that they are in:
  *
- *      subscribers   [ sent target ····· | still at walked ···· | came since, with cursors ]
- *                    0                walk_at               walk_end                     size
+ *      subscribers   [ ·· up to 7 ·· | ·· up to 9 ·· | ·· still at 4 ······ | ·· up to 5 ·· ]
+ *                    0                               ▲ the walk is here                   size
+ *      parts           newest but one  newest: target  oldest: walked         next to be walked
  *
  * Who cannot be sent everything gets a cursor: its own place, from which it goes on by itself. A cursor that has
- * reached the tail is dropped as soon as its place is the feed's again; until then it is parked.
+ * reached the tail is dropped as soon as a part stands there; until then it is parked.
  *
  * Cursors stand in *holds*: one for each chunk that a cursor of this shard is in. A hold has the reference on the
  * chunk; when the backlog has outgrown the chunk, the hold names exactly the subscribers that were passed.
@@ -26,7 +31,7 @@
  * are to be found again by name and offset.
  *
  * Thread: the shard's. Files: feed.c (table, life), feed_subscribe.c (subscriptions), feed_tell.c (what the owners
- * tell), feed_cursor.c (walks, cursors and holds).
+ * tell), feed_walk.c (walks), feed_cursor.c (cursors and holds).
  */
 #ifndef SHOAL_TOPIC_FEED_H
 #define SHOAL_TOPIC_FEED_H
@@ -91,6 +96,27 @@ struct hold {
     uint32_t count;
 };
 
+/* Subscribers that stand together in the vector and have been sent as much. Who has a cursor may stand in any part. */
+struct walk_part {
+    uint32_t begin; /* index; the part ends where the next one begins, the last one with the vector */
+    uint32_t
+        fresh_us; /* when the first message was published that this part was sent beyond the one before: low 32 bits */
+    uint64_t offset; /* the last message that they were sent */
+};
+
+/* A target is raised when an eighth of the subscribers were sent the one before; one part more where the round ends. */
+#define WALK_RAISES_A_ROUND 8u
+#define WALK_PARTS_MAX      (WALK_RAISES_A_ROUND + 2)
+
+/* What a feed needs while it is walked. */
+struct walk {
+    uint64_t target;    /* what subscribers are being sent up to */
+    uint32_t target_us; /* fresh_us of the part that is sent up to it */
+    uint8_t part_count;
+    uint8_t at;                             /* the oldest part: its first subscriber is the next */
+    struct walk_part parts[WALK_PARTS_MAX]; /* in the vector's order; going round from `at`, offsets do not fall */
+};
+
 enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };
 
 struct feed {
@@ -100,17 +126,15 @@ struct feed {
     uint64_t epoch;
     uint64_t tail;       /* the last message that this shard knows of */
     uint64_t tail_bytes; /* of the log up to there */
-    uint64_t walked;     /* the last message that subscribers without a cursor were sent */
-    uint64_t target;     /* walking: what they are being sent up to */
-    uint32_t fresh_us;   /* when the first message that no walk has taken yet was published: the low 32 bits */
-    uint32_t walk_us;    /* walking: the same of the first one that is being sent */
+    uint64_t walked;     /* the last message that all subscribers without a cursor were sent */
+    uint64_t report_at;  /* owes_walked: what `walked` must reach */
     struct chunk *base;  /* reference on the chunk with message walked + 1; NULL: walked == tail */
     struct vector subscribers;
-    uint32_t walk_at;
-    uint32_t walk_end;
-    uint32_t waiting; /* first subscription that is not live, linked by `place` */
-    uint32_t holds;   /* by chunk, oldest first */
-    uint32_t parked;  /* cursors at the tail */
+    uint32_t walk;     /* under way; 0: all are at `walked` */
+    uint32_t fresh_us; /* when the first message that no walk has taken yet was published: the low 32 bits */
+    uint32_t waiting;  /* first subscription that is not live, linked by `place` */
+    uint32_t holds;    /* by chunk, oldest first */
+    uint32_t parked;   /* cursors at the tail */
     uint32_t dirty_next;
     uint32_t unsent_next;
     uint32_t answers_awaited;   /* filter: TELL_FILTERED still to come */
@@ -126,11 +150,10 @@ struct feed {
     uint8_t lanes_asked; /* that they were asked for */
     uint8_t lanes_wanted;
     bool known : 1; /* topic: number, epoch and tail are known */
-    bool walking : 1;
     bool dirty : 1;
     bool unsent : 1;
     bool owes_followed : 1; /* ASK_FOLLOWED is to be sent */
-    bool owes_walked : 1;   /* ASK_WALKED is to be sent when walked reaches tail */
+    bool owes_walked : 1;   /* ASK_WALKED is to be sent when walked reaches report_at */
     bool asking : 1;        /* an ask of which the answer will change `lanes` is under way */
 };
 
@@ -162,6 +185,7 @@ struct feeds {
     struct slab wishes;
     struct slab cursors;
     struct slab holds;
+    struct slab walks;
     struct filters *matcher;     /* this shard's filters: value = feed */
     struct queue dirty;          /* feeds with something to deliver, in the order in which they got it */
     struct queue unsent;         /* feeds with something to ask */
@@ -207,7 +231,7 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
     return feeds->unsent.first != 0;
 }
 
-/* --- walks, cursors and holds (feed_cursor.c) --- */
+/* --- walks (feed_walk.c), cursors and holds (feed_cursor.c) --- */
 
 /* Chunks that one walk sends to each subscriber at most: some SEND_BYTES_MAX. */
 #define WALK_CHUNKS_MAX 4
@@ -216,13 +240,21 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
 uint32_t feeds_dirty_take(struct feeds *feeds);
 void feeds_mark_dirty(struct feeds *feeds, uint32_t number);
 
-/* Starts a walk if the feed has subscribers that are behind the tail. False: nothing to walk. */
+/* Begins a walk, or takes into the one under way what has come since. False: all are at the tail. */
 bool feed_walk_begin(struct feeds *feeds, uint32_t number);
-/* The walk has reached its end: the feed is at its target. */
-void feed_walk_finish(struct feeds *feeds, uint32_t number);
+/*
+ * The next subscriber of the oldest part, who stands at `walked` and counts as sent up to the target from now on. 0:
+ * the part is at its end: feed_walk_settle() is due.
+ */
+uint32_t feed_walk_next(struct feeds *feeds, struct feed *feed);
+/*
+ * The feed moves on when its oldest part is at its end, and the walk is over when all are at the target. True:
+ * everybody was sent further; the first message of this was published at *published_us.
+ */
+bool feed_walk_settle(struct feeds *feeds, uint32_t number, uint32_t *published_us);
 
-/* Makes a cursor for a live subscription that is at the feed's `walked`. Gives its number; 0: no memory. */
-uint32_t cursor_create(struct feeds *feeds, uint32_t subscription);
+/* Makes a cursor for a live subscription that was sent up to `offset`, at `walked` or later. 0: no memory. */
+uint32_t cursor_create(struct feeds *feeds, uint32_t subscription, uint64_t offset);
 
 /* The chunk in which a cursor's next message is. NULL: it is at the tail. Borrowed. */
 struct chunk *cursor_chunk(struct feeds *feeds, const struct cursor *cursor);
@@ -299,8 +331,29 @@ void feed_free(struct feeds *feeds, uint32_t number);
 /* The feed is told in more lanes, or at all: moves on those that wait. */
 void feed_serve_waiting(struct feeds *feeds, uint32_t number);
 
-/* The subscriber is at the walk's target already: moves it to the part that has been walked. */
-void feed_place_sent(struct feeds *feeds, struct feed *feed, uint32_t subscription);
+/* What a feed that is walked has about it. */
+static inline struct walk *walk_at(const struct feeds *feeds, const struct feed *feed)
+{
+    return slab_at(&feeds->walks, feed->walk);
+}
+
+/* Whether somebody at the tail stands where a part stands. */
+static inline bool feed_tail_is_reached(const struct feeds *feeds, const struct feed *feed)
+{
+    return (feed->walk ? walk_at(feeds, feed)->target : feed->walked) == feed->tail;
+}
+
+/* The last message that a live subscriber without a cursor was sent. */
+uint64_t feed_offset_of(const struct feeds *feeds, const struct feed *feed, uint32_t subscription);
+
+/* A subscriber that is at the target of the walk goes to the part that stands there. */
+void feed_place_newest(struct feeds *feeds, struct feed *feed, uint32_t subscription);
+
+/* Takes a subscriber out of the vector; all others stay in their parts. */
+void feed_place_remove(struct feeds *feeds, struct feed *feed, uint32_t subscription);
+
+/* Parked cursors that are where a part stands need no place of their own. */
+void cursors_parked_drop(struct feeds *feeds, struct feed *feed);
 
 /* Puts a subscription among the live ones, up to date with the tail, or at a place in the history. */
 bool feed_add_live(struct feeds *feeds, uint32_t subscription, struct chunk *chunk, uint64_t offset);

@@ -1,5 +1,5 @@
 /*
- * feed_cursor: walks, cursors and holds. See feed.h for the drawing.
+ * feed_cursor: the places of those who are behind, and the chunks that are held for them. See feed.h.
  */
 #include "base/check.h"
 #include "topic/feed.h"
@@ -95,18 +95,19 @@ static void cursors_count(struct feeds *feeds)
     STATS_SET(feeds->stats, cursors, feeds->cursors.used);
 }
 
-uint32_t cursor_create(struct feeds *feeds, uint32_t subscription)
+uint32_t cursor_create(struct feeds *feeds, uint32_t subscription, uint64_t offset)
 {
     struct feed *feed = feed_at(feeds, subscription_at(feeds, subscription)->feed);
-    uint32_t hold = feed->base ? hold_of(feeds, feed, feed->base) : 0;
-    uint32_t number = !feed->base || hold ? slab_take(&feeds->cursors) : 0;
+    bool reads = offset < feed->tail;
+    uint32_t hold = reads ? hold_of(feeds, feed, chunk_with(feed->base, offset + 1)) : 0;
+    uint32_t number = !reads || hold ? slab_take(&feeds->cursors) : 0;
     if (!number) {
         if (hold && hold_at(feeds, hold)->count == 0) {
             hold_remove(feeds, feed, hold);
         }
         return 0;
     }
-    *cursor_at(feeds, number) = (struct cursor){.subscription = subscription, .offset = feed->walked};
+    *cursor_at(feeds, number) = (struct cursor){.subscription = subscription, .offset = offset};
     cursor_link(feeds, feed, number, hold);
     subscription_at(feeds, subscription)->cursor = number;
     cursors_count(feeds);
@@ -127,18 +128,15 @@ struct chunk *cursor_chunk(struct feeds *feeds, const struct cursor *cursor)
     return cursor->hold ? hold_at(feeds, cursor->hold)->chunk : NULL;
 }
 
-/* A cursor at the tail is the feed's own place again if nothing is to be walked, or the walk goes just as far. */
+/* A cursor at the tail is needed no longer when a part of the feed stands there, too. */
 static bool cursor_drop_at_tail(struct feeds *feeds, struct feed *feed, uint32_t number)
 {
     uint32_t subscription = cursor_at(feeds, number)->subscription;
-    bool behind = feed->walking ? feed->target != feed->tail : feed->walked != feed->tail;
-    if (behind || subscription_at(feeds, subscription)->suspended) {
+    if (!feed_tail_is_reached(feeds, feed) || subscription_at(feeds, subscription)->suspended) {
         return false;
     }
     cursor_free(feeds, number);
-    if (feed->walking) {
-        feed_place_sent(feeds, feed, subscription);
-    }
+    feed_place_newest(feeds, feed, subscription);
     return true;
 }
 
@@ -186,67 +184,14 @@ void feed_unpark(struct feeds *feeds, uint32_t number, void (*woken)(void *conte
     }
 }
 
-/* --- walks --- */
-
-/* Those that stand where the feed is, or will be when the walk is over, need no place of their own. */
-static void parked_drop(struct feeds *feeds, struct feed *feed)
+void cursors_parked_drop(struct feeds *feeds, struct feed *feed)
 {
     uint32_t next;
     for (uint32_t n = feed->parked; n; n = next) {
         next = cursor_at(feeds, n)->next;
-        CHECK(cursor_at(feeds, n)->offset == feed->tail);
-        cursor_drop_at_tail(feeds, feed, n);
-    }
-}
-
-/* How far one walk goes: what one send may carry, in whole chunks but for the last. */
-static uint64_t walk_target(const struct feed *feed)
-{
-    const struct chunk *chunk = feed->base;
-    for (int i = 1; i < WALK_CHUNKS_MAX; i++) {
-        const struct chunk *next = chunk_next(chunk);
-        if (!next || next->base > feed->tail) {
-            return feed->tail;
+        if (cursor_at(feeds, n)->offset == feed->tail) {
+            cursor_drop_at_tail(feeds, feed, n);
         }
-        chunk = next;
-    }
-    const struct chunk *next = chunk_next(chunk);
-    return next && next->base <= feed->tail ? next->base - 1 : feed->tail;
-}
-
-bool feed_walk_begin(struct feeds *feeds, uint32_t number)
-{
-    struct feed *feed = feed_at(feeds, number);
-    CHECK(!feed->walking);
-    if (feed->walked == feed->tail) {
-        return false;
-    }
-    feed->walking = true;
-    feed->target = walk_target(feed);
-    feed->walk_us = feed->fresh_us;
-    feed->walk_at = 0;
-    feed->walk_end = feed->subscribers.size;
-    parked_drop(feeds, feed);
-    STATS_ADD(feeds->stats, walks, 1);
-    return true;
-}
-
-void feed_walk_finish(struct feeds *feeds, uint32_t number)
-{
-    struct feed *feed = feed_at(feeds, number);
-    CHECK(feed->walking && feed->walk_at >= feed->walk_end);
-    feed->walking = false;
-    feed->walked = feed->target;
-    struct chunk *before = feed->base;
-    if (feed->walked < feed->tail) {
-        feed->base = chunk_share(chunk_with(before, feed->walked + 1));
-    } else {
-        feed->base = NULL;
-        parked_drop(feeds, feed);
-    }
-    chunk_drop(before);
-    if (feed->owes_walked) {
-        feed_mark_unsent(feeds, number);
     }
 }
 

@@ -95,28 +95,6 @@ void feeds_unsubscribe(struct feeds *feeds, uint32_t number)
 
 /* --- among the live ones --- */
 
-/* Puts a subscriber of the vector at another place, and the one there at its place. */
-static void places_swap(struct feeds *feeds, struct feed *feed, uint32_t a, uint32_t b)
-{
-    uint32_t *items = feed->subscribers.items;
-    uint32_t moved = items[a];
-    items[a] = items[b];
-    items[b] = moved;
-    subscription_at(feeds, items[a])->place = a;
-    subscription_at(feeds, items[b])->place = b;
-}
-
-void feed_place_sent(struct feeds *feeds, struct feed *feed, uint32_t number)
-{
-    struct subscription *subscription = subscription_at(feeds, number);
-    if (subscription->place >= feed->walk_end) {
-        places_swap(feeds, feed, subscription->place, feed->walk_end++);
-    }
-    if (subscription->place >= feed->walk_at) {
-        places_swap(feeds, feed, subscription->place, feed->walk_at++);
-    }
-}
-
 bool feed_add_live(struct feeds *feeds, uint32_t number, struct chunk *chunk, uint64_t offset)
 {
     struct subscription *subscription = subscription_at(feeds, number);
@@ -128,9 +106,9 @@ bool feed_add_live(struct feeds *feeds, uint32_t number, struct chunk *chunk, ui
     subscription->place = feed->subscribers.size - 1;
     subscription->state = SUBSCRIPTION_LIVE;
     subscription->cursor = 0;
-    bool at_feed = !feed->walking && offset == feed->walked && offset == feed->tail;
+    bool at_feed = !feed->walk && offset == feed->walked && offset == feed->tail;
     if (!at_feed) {
-        uint32_t cursor = cursor_create(feeds, number);
+        uint32_t cursor = cursor_create(feeds, number, feed->walked);
         if (!cursor) {
             subscription->cursor = wish;
             vector_pop(&feed->subscribers);
@@ -144,25 +122,9 @@ bool feed_add_live(struct feeds *feeds, uint32_t number, struct chunk *chunk, ui
     return true;
 }
 
-/*
- * The vector keeps its three parts: sent, still to be walked, came since. The hole moves up through the parts' ends
- * until it is the vector's last.
- */
 void feed_remove_live(struct feeds *feeds, uint32_t number)
 {
-    struct feed *feed = feed_at(feeds, subscription_at(feeds, number)->feed);
-    uint32_t hole = subscription_at(feeds, number)->place;
-    CHECK(hole < feed->subscribers.size && feed->subscribers.items[hole] == number);
-    if (feed->walking && hole < feed->walk_at) {
-        places_swap(feeds, feed, hole, --feed->walk_at);
-        hole = feed->walk_at;
-    }
-    if (feed->walking && hole < feed->walk_end) {
-        places_swap(feeds, feed, hole, --feed->walk_end);
-        hole = feed->walk_end;
-    }
-    places_swap(feeds, feed, hole, feed->subscribers.size - 1);
-    vector_pop(&feed->subscribers);
+    feed_place_remove(feeds, feed_at(feeds, subscription_at(feeds, number)->feed), number);
     STATS_ADD(feeds->stats, unsubscribes, 1);
 }
 

@@ -141,7 +141,7 @@ static bool topic_send(struct feeds *feeds, uint32_t number, struct feed *feed)
     if (feed->owes_followed && !send_followed(feeds, number, feed)) {
         return false;
     }
-    if (feed->owes_walked && feed->walked == feed->tail && !feed->walking && !send_walked(feeds, feed)) {
+    if (feed->owes_walked && feed->walked >= feed->report_at && !send_walked(feeds, feed)) {
         return false;
     }
     if (feed->state == FEED_LEAVING) {
@@ -342,12 +342,12 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
                        uint32_t time_us)
 {
     struct feed *feed = feed_at(feeds, number);
-    if (feed->tail == (feed->walking ? feed->target : feed->walked)) {
+    if (feed_tail_is_reached(feeds, feed)) {
         feed->fresh_us = time_us;
     }
     feed->tail = tail;
     feed->tail_bytes = tail_bytes;
-    if (feed->subscribers.size == 0 && !feed->walking) {
+    if (feed->subscribers.size == 0 && !feed->walk) {
         feed->walked = tail;
         chunk_drop(feed->base);
         feed->base = NULL;
@@ -415,12 +415,13 @@ static void tell_tail(struct feeds *feeds, const struct envelope *tell)
     struct feed *feed = feed_at(feeds, tell->feed);
     if (tell->flags & TELL_TAIL_REPORT) {
         feed->owes_walked = true;
+        feed->report_at = tell->offset;
     }
     if (tell->chunk) {
         copy_to_filters(feeds, tell->feed, tell->chunk, feed->tail + 1, tell->offset, tell->time_us);
         feed_grown(feeds, tell->feed, tell->chunk, tell->offset, tell->bytes, tell->time_us);
     }
-    if (feed->owes_walked && !feed->walking && feed->walked == feed->tail) {
+    if (feed->owes_walked && feed->walked >= feed->report_at) {
         feed_mark_unsent(feeds, tell->feed);
     }
 }

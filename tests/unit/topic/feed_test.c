@@ -224,9 +224,10 @@ static void reader_in_the_open_chunk_of_a_silent_topic(void **state)
         while (feed_at(feeds, number) != feed)
             number = feeds_dirty_take(feeds);
         assert_true(feed_walk_begin(feeds, number));
-        uint32_t cursor = cursor_create(feeds, subscription); /* takes nothing */
-        feed->walk_at = feed->walk_end;
-        feed_walk_finish(feeds, number);
+        assert_int_equal(feed_walk_next(feeds, feed), subscription);
+        uint32_t published_us, cursor = cursor_create(feeds, subscription, feed->walked); /* takes nothing */
+        assert_true(feed_walk_settle(feeds, number, &published_us));
+        assert_int_equal(feed->walk, 0);
         host_time(host, 60000);
         owner_sweep(&host->peers[0]->owner, slab_end(&host->peers[0]->owner.topics));
         feeds_sweep(feeds, slab_end(&feeds->feeds));
@@ -499,13 +500,14 @@ static void walk_one(struct run *run, uint32_t peer, struct feed *feed, uint32_t
     if (subscription_at(feeds, subscription)->cursor)
         return;
     if (stalls && chance(run, 3) == 0) {
-        assert_int_not_equal(cursor_create(feeds, subscription), 0);
+        assert_int_not_equal(cursor_create(feeds, subscription, feed->walked), 0);
         run->stalls++;
         if (chance(run, 2))
             read_on(run, reader, chance(run, 3));
         return;
     }
-    for (uint64_t offset = feed->walked + 1; offset <= feed->target; offset++)
+    uint64_t target = walk_at(feeds, feed)->target;
+    for (uint64_t offset = feed->walked + 1; offset <= target; offset++)
         give(run, reader, feed->base, offset);
 }
 
@@ -519,14 +521,17 @@ static bool deliver(struct run *run, uint32_t peer, bool stalls)
     struct feed *feed = feed_at(feeds, number);
     feed_unpark(feeds, number, woken, NULL);
     apply_policy(run, peer, number);
-    if (!feed->walking && !feed_walk_begin(feeds, number))
+    if (!feed_walk_begin(feeds, number))
         return true;
-    uint32_t most = stalls ? chance(run, 4) : UINT32_MAX;
-    for (uint32_t i = 0; i < most && feed->walk_at < feed->walk_end; i++)
-        walk_one(run, peer, feed, feed->subscribers.items[feed->walk_at++], stalls);
-    if (feed->walk_at >= feed->walk_end)
-        feed_walk_finish(feeds, number);
-    if (feed->walking || feed->walked < feed->tail)
+    uint32_t most = stalls ? chance(run, 4) : UINT32_MAX, subscription, published_us;
+    while (feed->walk && most > 0) {
+        while (most > 0 && (subscription = feed_walk_next(feeds, feed)) != 0) {
+            walk_one(run, peer, feed, subscription, stalls);
+            most--;
+        }
+        feed_walk_settle(feeds, number, &published_us);
+    }
+    if (feed->walk || feed->walked < feed->tail)
         feeds_mark_dirty(feeds, number);
     return true;
 }
@@ -547,11 +552,26 @@ static void check_place(struct run *run, uint32_t peer, const struct feed *feed,
     if (subscription->cursor) {
         assert_int_equal(cursor_at(feeds, subscription->cursor)->subscription, number);
         assert_int_equal(cursor_at(feeds, subscription->cursor)->offset + 1, reader->next);
-    } else if (feed->walking && place < feed->walk_at) {
-        assert_int_equal(reader->next, feed->target + 1);
     } else {
-        assert_int_equal(reader->next, feed->walked + 1);
-        assert_false(feed->walking && place >= feed->walk_end); /* who came since has a cursor */
+        assert_int_equal(reader->next, feed_offset_of(feeds, feed, number) + 1);
+    }
+}
+
+/* Parts cover the vector in its order, none but the oldest is empty, and going round from there offsets don't fall. */
+static void check_walk(const struct feeds *feeds, const struct feed *feed)
+{
+    const struct walk *walk = walk_at(feeds, feed);
+    uint64_t before = feed->walked;
+    assert_true(walk->target > feed->walked && walk->target <= feed->tail);
+    assert_in_range(walk->part_count, feed->subscribers.size ? 1 : 0, WALK_PARTS_MAX);
+    for (uint32_t i = 0; i < walk->part_count; i++) {
+        uint32_t part = (walk->at + i) % walk->part_count;
+        uint32_t end = part + 1 < walk->part_count ? walk->parts[part + 1].begin : feed->subscribers.size;
+        assert_true(part > 0 || walk->parts[part].begin == 0);
+        assert_true(walk->parts[part].begin < end || part == walk->at);
+        assert_true(i > 0 || walk->parts[part].offset == feed->walked);
+        assert_true(walk->parts[part].offset >= before && walk->parts[part].offset <= walk->target);
+        before = walk->parts[part].offset;
     }
 }
 
@@ -592,11 +612,9 @@ static void check_peer(struct run *run, uint32_t peer)
             continue;
         assert_true(feed->walked <= feed->tail);
         assert_int_equal(feed->base != NULL, feed->walked < feed->tail);
-        if (feed->walking) {
-            assert_true(feed->walk_at <= feed->walk_end && feed->walk_end <= feed->subscribers.size);
-            assert_true(feed->target > feed->walked && feed->target <= feed->tail);
-        }
-        assert_true(feed->dirty || (!feed->walking && feed->walked == feed->tail));
+        if (feed->walk)
+            check_walk(feeds, feed);
+        assert_true(feed->dirty || (!feed->walk && feed->walked == feed->tail));
         for (uint32_t place = 0; place < feed->subscribers.size; place++)
             check_place(run, peer, feed, place);
         cursors += check_cursors(feeds, feed);

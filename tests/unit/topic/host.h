@@ -313,12 +313,15 @@ static inline void host_woken(void *context, uint32_t number)
 static inline void host_walk(const struct host_delivery *delivery, uint32_t number)
 {
     struct feed *feed = feed_at(delivery->feeds, number);
-    for (; feed->walk_at < feed->walk_end; feed->walk_at++) {
-        uint32_t subscription = feed->subscribers.items[feed->walk_at];
-        if (!subscription_at(delivery->feeds, subscription)->cursor && delivery->seen)
-            delivery->seen(delivery->context, subscription, feed->walked + 1, feed->target);
+    uint32_t subscription, published_us;
+    while (feed->walk) {
+        while ((subscription = feed_walk_next(delivery->feeds, feed)) != 0) {
+            if (!subscription_at(delivery->feeds, subscription)->cursor && delivery->seen)
+                delivery->seen(delivery->context, subscription, feed->walked + 1,
+                               walk_at(delivery->feeds, feed)->target);
+        }
+        feed_walk_settle(delivery->feeds, number, &published_us);
     }
-    feed_walk_finish(delivery->feeds, number);
 }
 
 /* Walks all dirty feeds of a peer to their ends; all subscribers take everything, and `seen` is called for each. */
