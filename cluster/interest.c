@@ -23,8 +23,8 @@ struct interest_topic {
     bool telling : 1; /* on the line of tells */
 };
 
-#define TODO offsetof(struct interest_topic, todo_next)
-#define TELL offsetof(struct interest_topic, tell_next)
+#define LINK_TODO offsetof(struct interest_topic, todo_next)
+#define LINK_TELL offsetof(struct interest_topic, tell_next)
 
 static struct interest_topic *topic_at(const struct interest *interest, uint32_t number)
 {
@@ -96,7 +96,7 @@ static void todo(struct interest *interest, uint32_t number)
     struct interest_topic *topic = topic_at(interest, number);
     if (!topic->queued) {
         topic->queued = true;
-        queue_push(&interest->servers[topic->server].todo, &interest->topics, TODO, number);
+        queue_push(&interest->servers[topic->server].todo, &interest->topics, LINK_TODO, number);
     }
 }
 
@@ -106,7 +106,7 @@ static void tell(struct interest *interest, uint32_t number, enum relay_status s
     topic->status = (uint8_t)status;
     if (!topic->telling) {
         topic->telling = true;
-        queue_push(&interest->tells[topic->shard], &interest->topics, TELL, number);
+        queue_push(&interest->tells[topic->shard], &interest->topics, LINK_TELL, number);
     }
 }
 
@@ -192,7 +192,7 @@ void interest_cut(struct interest *interest, uint32_t server)
 {
     struct queue *line = &interest->servers[server].todo;
     uint32_t number;
-    while ((number = queue_take(line, &interest->topics, TODO)) != 0) {
+    while ((number = queue_take(line, &interest->topics, LINK_TODO)) != 0) {
         topic_at(interest, number)->queued = false;
     }
     interest->servers[server].up = false;
@@ -202,7 +202,7 @@ void interest_cut(struct interest *interest, uint32_t server)
 bool interest_next(struct interest *interest, uint32_t server, struct interest_change *change)
 {
     uint32_t number;
-    while ((number = queue_take(&interest->servers[server].todo, &interest->topics, TODO)) != 0) {
+    while ((number = queue_take(&interest->servers[server].todo, &interest->topics, LINK_TODO)) != 0) {
         struct interest_topic *topic = topic_at(interest, number);
         topic->queued = false;
         if (topic->wanted == topic->sent) {
@@ -218,6 +218,7 @@ bool interest_next(struct interest *interest, uint32_t server, struct interest_c
         topic->sent = topic->wanted;
         if (!topic->wanted) {
             topic->acked = false;
+            topic->serial = ++interest->serial; /* a confirmation that is still to come means nothing any more */
             release_if_unused(interest, number);
         }
         return true;
@@ -254,7 +255,7 @@ bool interest_tell(struct interest *interest, struct mesh *mesh, uint32_t peer, 
         struct queue *line = &interest->tells[shard];
         uint32_t number;
         while ((number = line->first) != 0 && send_tell(topic_at(interest, number), mesh, peer)) {
-            queue_take(line, &interest->topics, TELL);
+            queue_take(line, &interest->topics, LINK_TELL);
             topic_at(interest, number)->telling = false;
             release_if_unused(interest, number);
         }

@@ -26,7 +26,7 @@ struct pattern_filter {
     bool queued;
 };
 
-#define TODO offsetof(struct pattern_filter, todo_next)
+#define LINK_TODO offsetof(struct pattern_filter, todo_next)
 
 static struct pattern_filter *filter_at(const struct patterns *patterns, uint32_t number)
 {
@@ -133,7 +133,7 @@ static void todo(struct patterns *patterns, uint32_t number)
     struct pattern_filter *filter = filter_at(patterns, number);
     if (!filter->queued) {
         filter->queued = true;
-        queue_push(&patterns->todo, &patterns->filters, TODO, number);
+        queue_push(&patterns->todo, &patterns->filters, LINK_TODO, number);
     }
 }
 
@@ -148,6 +148,24 @@ static void release_if_unused(struct patterns *patterns, uint32_t number)
     name_drop(filter->name);
     filter->name = NULL;
     slab_give(&patterns->filters, number);
+}
+
+/* Whether the filter is as it should be at every server that is up. */
+static bool is_settled(const struct patterns *patterns, const struct pattern_filter *filter)
+{
+    return (filter->sent & patterns->up) == (is_wanted(filter) ? patterns->up : 0);
+}
+
+/* The first filter that has something to be done. 0: none. */
+static uint32_t first_unsettled(struct patterns *patterns)
+{
+    uint32_t number;
+    while ((number = patterns->todo.first) != 0 && is_settled(patterns, filter_at(patterns, number))) {
+        queue_take(&patterns->todo, &patterns->filters, LINK_TODO);
+        filter_at(patterns, number)->queued = false;
+        release_if_unused(patterns, number);
+    }
+    return number;
 }
 
 /* --- answers --- */
@@ -274,6 +292,7 @@ bool patterns_ask(struct patterns *patterns, const struct envelope *ask)
         answer(patterns, asker);
     }
     name_drop(ask->name);
+    first_unsettled(patterns); /* with no server up nobody else looks: what came and went meanwhile is let go */
     return true;
 }
 
@@ -301,35 +320,23 @@ void patterns_cut(struct patterns *patterns, uint32_t server)
     }
 }
 
-/* Whether the filter is as it should be at every server that is up. */
-static bool is_settled(const struct patterns *patterns, const struct pattern_filter *filter)
-{
-    return (filter->sent & patterns->up) == (is_wanted(filter) ? patterns->up : 0);
-}
-
 bool patterns_next(struct patterns *patterns, uint32_t server, struct interest_change *change)
 {
     uint64_t bit = 1ull << server;
-    uint32_t number;
-    while ((number = patterns->todo.first) != 0) {
+    uint32_t number = first_unsettled(patterns);
+    if (number) {
         struct pattern_filter *filter = filter_at(patterns, number);
         bool wanted = is_wanted(filter);
-        if (is_settled(patterns, filter)) {
-            queue_take(&patterns->todo, &patterns->filters, TODO);
-            filter->queued = false;
-            release_if_unused(patterns, number);
-            continue;
-        }
         if (wanted == ((filter->sent & bit) != 0)) {
             return false; /* another server has to have it first */
+        }
+        if (!wanted && !(filter->acked & bit)) {
+            return false; /* confirmations carry no number: one at a time is on its way */
         }
         *change = (struct interest_change){
             .subscribe = wanted, .number = number, .serial = filter->serial, .name = name_share(filter->name)};
         filter->sent ^= bit;
-        if (!wanted) {
-            filter->acked &= ~bit;
-            filter->serial = ++patterns->serial; /* a confirmation that is still to come means nothing any more */
-        }
+        filter->acked &= wanted ? ~0ull : ~bit;
         return true;
     }
     return false;

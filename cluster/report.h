@@ -33,7 +33,7 @@ static inline const char *server_state_name(enum server_state state)
 }
 
 struct link_report_server {
-    char address[80]; /* "10.0.0.7:6379", IPv6 in brackets; never user or password */
+    char address[264]; /* "10.0.0.7:6379", IPv6 in brackets; never user or password */
     enum server_state state;
     bool complete;                /* all that is wanted of it has been subscribed since it came back */
     char role[16];                /* as Redis says it: "master"; "": not known yet */
@@ -41,6 +41,7 @@ struct link_report_server {
     char run_id[41];              /* of the process */
     char generation[17];          /* of what it remembers; changes with each change of lineage */
     char reason[LINK_REASON_MAX]; /* why it was given up the last time; "": never was */
+    char error[LINK_REASON_MAX];  /* the last one that it answered a command with; "": none */
     int64_t state_us;             /* for how long it has been in its state */
     int64_t retry_us;             /* AWAY: until the next try */
     int64_t probe_age_us;         /* since the last probe that came back was sent; -1: none yet */
@@ -74,7 +75,7 @@ struct link_report_node {
 struct link_report {
     int64_t written_us; /* monotonic */
     bool ready;
-    char why[LINK_REASON_MAX]; /* not ready: what is missing */
+    char why[LINK_REASON_MAX + 320]; /* not ready: what is missing */
     uint32_t server_count;
     uint32_t node_count; /* at most LINK_NODES_MAX */
     uint32_t nodes_more; /* seen, but not in the report */

@@ -4,9 +4,10 @@
  *      points of server A ── B ── A ── C ── B ── … around 2^64       a topic belongs to the next point at or after
  *                ▲ the topic's hash, mixed once more                 its own place, around the end to the first
  *
- * A server's points are hashes of its address, so all hosts with the same list agree whatever its order is, and a
- * server that is added takes 1/n of the topics from all others and moves no other topic. The spread over four servers
- * is within some 15 % of even with 160 points each (tests/unit/cluster/ring_test.c prints it).
+ * A server's points are hashes of its address as it is written in cluster.redis, so all hosts with the same list agree,
+ * whatever its order is (but each must write a server alike: not here a name and there a number); and a server that is
+ * added takes 1/n of the topics from all others and moves no other topic. The spread over four servers is within some
+ * 15 % of even with 160 points each (tests/unit/cluster/ring_test.c prints it).
  *
  * Fixed after start. Any thread.
  */

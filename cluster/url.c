@@ -132,7 +132,7 @@ const char *url_parse(struct span text, struct url *url)
     return host_parse(host, url);
 }
 
-void url_address(const struct url *url, char *text, size_t size)
+void url_address(const struct url *url, char text[URL_ADDRESS_MAX])
 {
-    snprintf(text, size, strchr(url->host, ':') ? "[%s]:%u" : "%s:%u", url->host, url->port);
+    snprintf(text, URL_ADDRESS_MAX, strchr(url->host, ':') ? "[%s]:%u" : "%s:%u", url->host, url->port);
 }

@@ -17,6 +17,7 @@
 
 #define URL_PORT_DEFAULT 6379
 #define URL_PART_MAX     255
+#define URL_ADDRESS_MAX  (URL_PART_MAX + 9)
 
 struct url {
     char host[URL_PART_MAX + 1]; /* without brackets */
@@ -29,7 +30,7 @@ struct url {
 /* NULL: *url is filled. Else what is wrong, a literal that does not hold the password. */
 const char *url_parse(struct span text, struct url *url);
 
-/* "10.0.0.7:6379" or "[::1]:6379": for people. Cut to `size`. */
-void url_address(const struct url *url, char *text, size_t size);
+/* "10.0.0.7:6379" or "[::1]:6379": for people, and the server's name on the ring. */
+void url_address(const struct url *url, char text[URL_ADDRESS_MAX]);
 
 #endif

@@ -1,0 +1,516 @@
+/*
+ * link: the turn. See link.h for its drawing, and mesh/relay.h for what is asked and told.
+ *
+ * Each turn works, in this order: what the shards ask; what each server has answered and delivered; what is to be
+ * subscribed; what the shards are to be told. Then it waits: not at all if something is left, shortly while a ring is
+ * full, else until a socket or a shard rings, or the next thing is due.
+ */
+#include "cluster/link.h"
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "cluster/state.h"
+
+/* Messages of one server that one turn hands on, so that a flood of one does not keep others waiting. */
+#define TURN_MESSAGES_MAX 4096
+
+#define WAIT_IDLE_US    100000
+#define WAIT_BLOCKED_US 100  /* the reader of a full ring is awake, and has room soon */
+#define WAIT_HUNGRY_US  2000 /* until there are tokens for some more subscriptions */
+
+/* Between two turns more time than this has gone only if the host, or this process, stood still. */
+#define STANDSTILL_US 1000000
+
+static void bell_ring(void *door)
+{
+    redis_wake(door);
+}
+
+/* --- making --- */
+
+/* The next word of a text, from *at on, which moves behind it. False: there is none. */
+static bool next_word(const char **at, struct span *word)
+{
+    *at += strspn(*at, " ");
+    *word = (struct span){*at, strcspn(*at, " ")};
+    *at += word->size;
+    return word->size > 0;
+}
+
+static const char *server_add(struct link *link, struct span text)
+{
+    struct url url;
+    const char *problem = url_parse(text, &url);
+    if (!problem) {
+        struct server *server = &link->servers[link->server_count];
+        server_init(server, &link->common, link->server_count, &url);
+        for (uint32_t i = 0; i < link->server_count && !problem; i++) {
+            problem = strcmp(link->servers[i].address, server->address) == 0 ? "a server is named twice" : NULL;
+        }
+        link->server_count++;
+    }
+    explicit_bzero(&url, sizeof url);
+    return problem;
+}
+
+/* NULL: all is well. */
+static const char *servers_make(struct link *link)
+{
+    struct span word;
+    uint32_t count = 0;
+    for (const char *at = link->settings.servers; next_word(&at, &word);) {
+        count++;
+    }
+    if (count == 0 || count > LINK_SERVERS_MAX) {
+        return count ? "too many servers" : "no server is named";
+    }
+    link->servers = calloc(count, sizeof *link->servers);
+    if (!link->servers) {
+        return "no memory";
+    }
+    struct span names[LINK_SERVERS_MAX];
+    const char *problem = NULL;
+    for (const char *at = link->settings.servers; !problem && next_word(&at, &word);) {
+        problem = server_add(link, word);
+    }
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        names[i] = (struct span){link->servers[i].address, strlen(link->servers[i].address)};
+    }
+    if (!problem && !ring_init(&link->ring, count, names)) {
+        problem = "no memory";
+    }
+    return problem;
+}
+
+static void common_fill(struct link *link, const struct link_setup *setup)
+{
+    link->common = (struct server_common){
+        .redis = setup->redis,
+        .settings = &link->settings,
+        .stats = &link->stats,
+        .nodes = &link->nodes,
+        .prefix = {link->settings.prefix, strlen(link->settings.prefix)},
+        .instance = setup->instance,
+        .random = setup->seed | 1,
+        .now_us = setup->clock->monotonic_us(setup->clock),
+    };
+    snprintf(link->common.probe_channel, sizeof link->common.probe_channel, "%sprobe:%016llx", link->settings.prefix,
+             (unsigned long long)setup->instance);
+    for (enum script script = 0; script < SCRIPTS; script++) {
+        script_hash(script, link->common.hashes[script]);
+    }
+    link->nodes = (struct nodes){
+        .settings = &link->settings,
+        .connections = setup->connections,
+        .instance = setup->instance,
+        .started_us = link->common.now_us,
+        .beat_us = link->common.now_us,
+    };
+}
+
+/* NULL: all is well. */
+static const char *parts_make(struct link *link)
+{
+    if (strlen(link->settings.prefix) > PREFIX_BYTES_MAX) {
+        return "the prefix is too long";
+    }
+    link->report_mutex = malloc(sizeof *link->report_mutex);
+    if (!link->report_mutex) {
+        return "no memory";
+    }
+    pthread_mutex_init(link->report_mutex, NULL);
+    bool interest = interest_init(&link->interest);
+    bool patterns =
+        patterns_init(&link->patterns, link->settings.filters_max, link->settings.filter_levels, &link->stats);
+    return interest && patterns ? servers_make(link) : "no memory";
+}
+
+struct link *link_create(const struct link_setup *setup, const char **problem)
+{
+    struct link *link = calloc(1, sizeof *link);
+    if (!link) {
+        *problem = "no memory";
+        return NULL;
+    }
+    link->mesh = setup->mesh;
+    link->peer = setup->peer;
+    link->shard_count = setup->shard_count;
+    link->clock = setup->clock;
+    link->settings = setup->settings;
+    common_fill(link, setup);
+    *problem = parts_make(link);
+    if (*problem) {
+        link_destroy(link);
+        return NULL;
+    }
+    link->turn_us = link->common.now_us;
+    mesh_set_bell(setup->mesh, setup->peer, (struct mesh_bell){bell_ring, setup->redis});
+    report_write(link);
+    return link;
+}
+
+static void ask_discard(const struct envelope *ask)
+{
+    switch ((enum envelope_kind)ask->kind) {
+    case ASK_RELAY:
+    case ASK_FETCH:
+        relay_free(ask->relay);
+        break;
+    case ASK_WANT:
+    case ASK_UNWANT:
+    case ASK_FILTER:
+        name_drop(ask->name);
+        break;
+    default:
+        break;
+    }
+}
+
+void link_destroy(struct link *link)
+{
+    if (!link) {
+        return;
+    }
+    for (uint32_t from = 0; from < link->mesh->peer_count; from++) {
+        struct spsc *ring = mesh_asks(link->mesh, from, link->peer);
+        for (const struct envelope *ask; (ask = spsc_peek(ring)) != NULL; spsc_pop(ring)) {
+            ask_discard(ask);
+        }
+    }
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        server_destroy(&link->servers[i]);
+        relay_free(link->held[i]);
+    }
+    for (uint32_t shard = 0; shard < SHARDS_MAX; shard++) {
+        relays_free(&link->answers[shard]);
+    }
+    interest_destroy(&link->interest);
+    patterns_destroy(&link->patterns);
+    ring_free(&link->ring);
+    if (link->report_mutex) {
+        pthread_mutex_destroy(link->report_mutex);
+    }
+    free(link->report_mutex);
+    free(link->common.scratch);
+    free(link->servers);
+    free(link);
+}
+
+/* --- what shards ask --- */
+
+static struct server *server_of(struct link *link, uint64_t hash)
+{
+    return &link->servers[ring_server(&link->ring, hash)];
+}
+
+/* False: no memory; it stays, and is tried again. */
+static bool work_ask(struct link *link, const struct envelope *ask)
+{
+    switch ((enum envelope_kind)ask->kind) {
+    case ASK_RELAY:
+    case ASK_FETCH:
+        ask->relay->shard = ask->from;
+        if (ask->kind == ASK_FETCH || ask->relay->logged) {
+            server_logged(server_of(link, ask->relay->hash), ask->relay, ask->kind == ASK_FETCH);
+        } else {
+            server_live(server_of(link, ask->relay->hash), ask->relay);
+        }
+        return true;
+    case ASK_WANT:
+        return interest_want(&link->interest, ring_server(&link->ring, ask->hash), ask);
+    case ASK_UNWANT:
+        interest_unwant(&link->interest, ask);
+        return true;
+    case ASK_FILTER:
+        return patterns_ask(&link->patterns, ask);
+    default:
+        UNREACHABLE();
+    }
+}
+
+/* A shard with more answers to take than its ring holds is not read from: it has room to make first. */
+static void drain_asks(struct link *link)
+{
+    for (uint32_t shard = 0; shard < link->shard_count; shard++) {
+        struct spsc *ring = mesh_asks(link->mesh, shard, link->peer);
+        const struct envelope *ask = NULL;
+        for (uint32_t i = 0; i <= ring->mask && (ask = spsc_peek(ring)) != NULL; i++) {
+            struct envelope copy = *ask;
+            if (link->answers[shard].count > ring->mask || !work_ask(link, &copy)) {
+                link->blocked = true;
+                break;
+            }
+            spsc_pop(ring);
+        }
+    }
+}
+
+/* --- what servers deliver --- */
+
+/* False: no room, the server keeps it. */
+static bool hand_over(struct link *link, uint32_t number)
+{
+    struct relay *relay = link->held[number];
+    struct envelope ask = {.kind = ASK_ARRIVED, .hash = relay->hash, .relay = relay};
+    if (!mesh_ask(link->mesh, link->peer, name_owner(relay->hash, link->shard_count), &ask)) {
+        return false;
+    }
+    STATS_ADD(&link->stats, arrived, 1);
+    STATS_ADD(&link->stats, arrived_bytes, relay->payload_size);
+    link->servers[number].arrived++;
+    link->held[number] = NULL;
+    return true;
+}
+
+/* NULL: no memory. Of a logged topic the hole is seen and fetched. */
+static struct relay *relay_of(const struct wire *wire)
+{
+    struct relay *relay =
+        relay_create(wire->topic.data, wire->topic.size, NULL, 0, wire->payload.data, wire->payload.size);
+    if (relay) {
+        relay->hash = name_hash(wire->topic);
+        relay->logged = wire->logged;
+        relay->kind = wire->kind;
+        relay->epoch = wire->epoch;
+        relay->offset = wire->offset;
+        relay->time_ms = wire->time_ms;
+    }
+    return relay;
+}
+
+static void deliver(struct link *link, uint32_t number)
+{
+    struct server *server = &link->servers[number];
+    struct wire wire;
+    struct server_ack ack;
+    for (int i = 0; i < TURN_MESSAGES_MAX; i++) {
+        if (link->held[number] && !hand_over(link, number)) {
+            STATS_ADD(&link->stats, arrived_blocked, !server->blocked);
+            server->blocked = link->blocked = true;
+            return;
+        }
+        server->blocked = false;
+        if (!subscription_next(server, &wire, &ack)) {
+            return;
+        }
+        if (wire.topic.size) {
+            link->held[number] = relay_of(&wire);
+            STATS_ADD(&link->stats, memory_refusals, !link->held[number]);
+        } else if (ack.filter) {
+            patterns_acked(&link->patterns, number, ack.number, ack.serial);
+        } else {
+            interest_acked(&link->interest, ack.number, ack.serial);
+        }
+    }
+    link->more = true;
+}
+
+/* --- what is to be subscribed --- */
+
+static void change_topic(struct link *link, struct server *server, const struct interest_change *change)
+{
+    char key[SERVER_KEY_MAX];
+    struct server_ack ack = {.number = change->number, .serial = change->serial};
+    subscription_change(server, change->subscribe ? CHANGE_SUBSCRIBE : CHANGE_UNSUBSCRIBE,
+                        server_key(&link->common, key, name_span(change->name), "", SPAN_NONE), ack);
+}
+
+static void change_filter(struct link *link, struct server *server, const struct interest_change *change)
+{
+    struct pattern patterns[2];
+    uint32_t count = pattern_write(link->common.prefix, name_span(change->name), patterns);
+    for (uint32_t i = 0; i < count; i++) {
+        bool last = i + 1 == count;
+        struct server_ack ack = {.number = last ? change->number : 0, .serial = change->serial, .filter = true};
+        subscription_change(server, change->subscribe ? CHANGE_PSUBSCRIBE : CHANGE_PUNSUBSCRIBE,
+                            (struct span){patterns[i].bytes, patterns[i].size}, ack);
+    }
+}
+
+static void count_change(struct link *link, const struct interest_change *change)
+{
+    if (change->subscribe) {
+        STATS_ADD(&link->stats, subscribes, 1);
+    } else {
+        STATS_ADD(&link->stats, unsubscribes, 1);
+    }
+    name_drop(change->name);
+}
+
+static void subscribe(struct link *link, uint32_t number)
+{
+    struct server *server = &link->servers[number];
+    struct interest_change change;
+    uint32_t room = subscription_room(server);
+    for (; room >= 2 && patterns_next(&link->patterns, number, &change); room -= 2) {
+        change_filter(link, server, &change);
+        count_change(link, &change);
+    }
+    for (; room >= 2 && interest_next(&link->interest, number, &change); room--) {
+        change_topic(link, server, &change);
+        count_change(link, &change);
+    }
+    subscription_flush(server);
+    link->hungry |= server->state == SERVER_UP && room < 2;
+    server->complete |= server->state == SERVER_UP && interest_is_complete(&link->interest, number) &&
+                        patterns_is_complete(&link->patterns, number);
+}
+
+/* --- servers that come and go --- */
+
+static void note_state(struct link *link, uint32_t number)
+{
+    bool up = link->servers[number].state == SERVER_UP;
+    if (up == link->was_up[number]) {
+        return;
+    }
+    link->was_up[number] = up;
+    if (up) {
+        interest_up(&link->interest, number);
+        patterns_up(&link->patterns, number);
+    } else {
+        interest_cut(&link->interest, number);
+        patterns_cut(&link->patterns, number);
+    }
+    link->report_us = INT64_MIN; /* is written in this turn */
+}
+
+/* --- what shards are told --- */
+
+static void count_answer(struct link *link, const struct relay *relay)
+{
+    struct link_stats *stats = &link->stats;
+    if (relay->fetch) {
+        STATS_ADD(stats, fetches, relay->status == RELAY_DONE);
+        STATS_ADD(stats, fetches_failed, relay->status != RELAY_DONE);
+        STATS_ADD(stats, fetched_messages, relay->page ? relay->page->count : 0);
+    } else {
+        STATS_ADD(stats, logged_relayed, relay->status == RELAY_DONE);
+        STATS_ADD(stats, logged_away, relay->status == RELAY_AWAY);
+        STATS_ADD(stats, logged_full, relay->status == RELAY_FULL);
+    }
+}
+
+static void collect_answers(struct link *link, struct server *server)
+{
+    struct relay *relay;
+    while ((relay = relays_take(&server->answered)) != NULL) {
+        count_answer(link, relay);
+        relays_push(&link->answers[relay->shard], relay);
+    }
+}
+
+static void tell(struct link *link)
+{
+    for (uint32_t shard = 0; shard < link->shard_count; shard++) {
+        struct relays *line = &link->answers[shard];
+        while (line->first) {
+            struct envelope envelope = {.kind = line->first->fetch ? TELL_FETCHED : TELL_RELAYED,
+                                        .hash = line->first->hash,
+                                        .topic = line->first->topic,
+                                        .relay = line->first};
+            struct relay *next = line->first->next; /* told, it is the shard's */
+            if (!mesh_tell(link->mesh, link->peer, shard, &envelope)) {
+                link->blocked = true;
+                break;
+            }
+            line->first = next;
+            line->last = next ? line->last : NULL;
+            line->count--;
+        }
+    }
+    link->blocked |= !interest_tell(&link->interest, link->mesh, link->peer, link->shard_count);
+    link->blocked |= !patterns_tell(&link->patterns, link->mesh, link->peer, link->shard_count);
+}
+
+/* --- the turn --- */
+
+static void begin(struct link *link)
+{
+    link->common.now_us = link->clock->monotonic_us(link->clock);
+    link->common.lenient = link->common.now_us - link->turn_us > STANDSTILL_US;
+    link->turn_us = link->common.now_us;
+    link->blocked = link->more = link->hungry = false;
+    STATS_ADD(&link->stats, turns, 1);
+}
+
+static int64_t rest_us(const struct link *link)
+{
+    int64_t rest = WAIT_IDLE_US;
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        int64_t server_us = server_rest_us(&link->servers[i]);
+        rest = server_us < rest ? server_us : rest;
+    }
+    rest = link->hungry && WAIT_HUNGRY_US < rest ? WAIT_HUNGRY_US : rest;
+    rest = link->blocked && WAIT_BLOCKED_US < rest ? WAIT_BLOCKED_US : rest;
+    return link->more ? 0 : rest;
+}
+
+static void wait(struct link *link, int64_t wait_us)
+{
+    int64_t rest = rest_us(link);
+    wait_us = rest < wait_us ? rest : wait_us;
+    if (wait_us == 0 || (!link->blocked && !mesh_sleep(link->mesh, link->peer))) {
+        redis_wait(link->common.redis, 0);
+        return;
+    }
+    redis_wait(link->common.redis, wait_us);
+    mesh_awake(link->mesh, link->peer);
+}
+
+void link_turn(struct link *link, int64_t wait_us)
+{
+    begin(link);
+    drain_asks(link);
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        link->more |= server_turn(&link->servers[i]);
+        note_state(link, i);
+        deliver(link, i);
+        note_state(link, i);
+        subscribe(link, i);
+        collect_answers(link, &link->servers[i]);
+    }
+    struct nodes_self self = {.topics = link->report.topics, .filters = link->patterns.wanted};
+    nodes_turn(&link->nodes, link->servers, link->server_count, &self, link->common.now_us);
+    tell(link);
+    mesh_ring_bells(link->mesh, link->peer);
+    if (link->common.now_us - LINK_REPORT_US >= link->report_us) {
+        report_write(link);
+    }
+    wait(link, wait_us);
+}
+
+/* --- its thread --- */
+
+static void *run(void *argument)
+{
+    struct link *link = argument;
+    while (!atomic_load_explicit(&link->stopping, memory_order_acquire)) {
+        link_turn(link, WAIT_IDLE_US);
+    }
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        nodes_leave(&link->nodes, &link->servers[i]);
+    }
+    redis_wait(link->common.redis, 0);
+    return NULL;
+}
+
+bool link_start(struct link *link)
+{
+    link->running = pthread_create(&link->thread, NULL, run, link) == 0;
+    if (link->running) {
+        pthread_setname_np(link->thread, "link");
+    }
+    return link->running;
+}
+
+void link_stop(struct link *link)
+{
+    if (link->running) {
+        atomic_store_explicit(&link->stopping, true, memory_order_release);
+        redis_wake(link->common.redis);
+        pthread_join(link->thread, NULL);
+        link->running = false;
+    }
+}

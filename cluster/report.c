@@ -1,0 +1,135 @@
+/* report: see report.h. Readiness (link.h) is read from it, too. */
+#include "cluster/report.h"
+
+#include <stdio.h>
+
+#include "cluster/state.h"
+
+/* A link that has not written for so long does not turn. */
+#define REPORT_STALE_US 5000000
+
+#define COPY_TEXT(to, from) snprintf((to), sizeof(to), "%s", (from))
+
+static void server_fill(const struct link *link, uint32_t number, struct link_report_server *to)
+{
+    const struct server *server = &link->servers[number];
+    const struct interest_server *interest = &link->interest.servers[number];
+    int64_t now_us = link->common.now_us;
+    const struct asked *oldest = commands_oldest(server);
+    *to = (struct link_report_server){
+        .state = server->state,
+        .complete = server->complete,
+        .state_us = now_us - server->state_us,
+        .retry_us = server->state == SERVER_AWAY ? server->retry_us - now_us : 0,
+        .probe_age_us = server->proved_us ? now_us - server->proved_us : -1,
+        .round_trip_us = server->round_trip_us,
+        .answer_age_us = oldest ? now_us - oldest->sent_us : 0,
+        .topics = interest->wanted,
+        .subscriptions = interest->acked + link->patterns.acked[number],
+        .subscriptions_left = interest->wanted - interest->acked + link->patterns.wanted - link->patterns.acked[number],
+        .backlog = server->appends.count + server->reads.count + server->again.count + server->asked_count,
+        .backlog_bytes = server->backlog_bytes,
+        .relayed = server->relayed,
+        .arrived = server->arrived,
+        .failures = server->failures,
+        .blocked = server->blocked,
+    };
+    COPY_TEXT(to->address, server->address);
+    COPY_TEXT(to->role, server->role);
+    COPY_TEXT(to->version, server->version);
+    COPY_TEXT(to->run_id, server->run_id);
+    COPY_TEXT(to->generation, server->generation);
+    COPY_TEXT(to->reason, server->reason);
+    COPY_TEXT(to->error, server->error);
+}
+
+static void nodes_fill(const struct link *link, struct link_report *report)
+{
+    const struct nodes *nodes = &link->nodes;
+    report->node_count = nodes->count;
+    report->nodes_more = nodes->more;
+    for (uint32_t i = 0; i < nodes->count; i++) {
+        report->nodes[i] = nodes->nodes[i].told;
+        report->nodes[i].seen_us = link->common.now_us - nodes->nodes[i].seen_us;
+    }
+}
+
+/* The first server that is not well says why. */
+static void readiness_fill(const struct link *link, struct link_report *report)
+{
+    report->ready = true;
+    report->why[0] = 0;
+    for (uint32_t i = 0; i < link->server_count && report->ready; i++) {
+        const struct server *server = &link->servers[i];
+        if (server->state != SERVER_UP) {
+            report->ready = false;
+            snprintf(report->why, sizeof report->why, "redis %u (%s): %s", i + 1, server->address,
+                     server->reason[0] ? server->reason : "connecting");
+        } else if (!server->complete) {
+            report->ready = false;
+            snprintf(report->why, sizeof report->why, "redis %u (%s): %llu subscriptions are still to be made", i + 1,
+                     server->address, (unsigned long long)report->servers[i].subscriptions_left);
+        }
+    }
+}
+
+static void gauges_set(struct link *link, const struct link_report *report)
+{
+    uint64_t up = 0, acked = 0, relays = 0, bytes = 0;
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        up += report->servers[i].state == SERVER_UP;
+        acked += link->interest.servers[i].acked;
+        relays += report->servers[i].backlog;
+        bytes += report->servers[i].backlog_bytes;
+    }
+    STATS_SET(&link->stats, ready, report->ready);
+    STATS_SET(&link->stats, servers, link->server_count);
+    STATS_SET(&link->stats, servers_up, up);
+    STATS_SET(&link->stats, topics_wanted, report->topics);
+    STATS_SET(&link->stats, topics_subscribed, acked);
+    STATS_SET(&link->stats, filters_wanted, report->filters);
+    STATS_SET(&link->stats, relays, relays);
+    STATS_SET(&link->stats, relay_bytes, bytes);
+    STATS_SET(&link->stats, nodes, report->node_count + report->nodes_more);
+}
+
+void report_write(struct link *link)
+{
+    struct link_report *report = &link->report;
+    pthread_mutex_lock(link->report_mutex);
+    report->written_us = link->report_us = link->common.now_us;
+    report->server_count = link->server_count;
+    report->topics = 0;
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        server_fill(link, i, &report->servers[i]);
+        report->topics += report->servers[i].topics;
+    }
+    report->filters = link->patterns.wanted;
+    nodes_fill(link, report);
+    readiness_fill(link, report);
+    pthread_mutex_unlock(link->report_mutex);
+    gauges_set(link, report); /* nobody else writes it */
+}
+
+void link_report(const struct link *link, struct link_report *report)
+{
+    pthread_mutex_lock(link->report_mutex);
+    *report = link->report;
+    pthread_mutex_unlock(link->report_mutex);
+}
+
+bool link_is_ready(const struct link *link, char *why, size_t size)
+{
+    int64_t now_us = link->clock->monotonic_us(link->clock);
+    pthread_mutex_lock(link->report_mutex);
+    bool stale = now_us - link->report.written_us > REPORT_STALE_US;
+    bool ready = link->report.ready && !stale;
+    snprintf(why, size, "%s", stale ? "the federation link does not turn" : link->report.why);
+    pthread_mutex_unlock(link->report_mutex);
+    return ready;
+}
+
+const struct link_stats *link_stats(const struct link *link)
+{
+    return &link->stats;
+}

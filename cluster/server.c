@@ -1,0 +1,277 @@
+/* server: the circuit and the turn. See server.h. */
+#include "cluster/server.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/check.h"
+
+/* Answers of Redis that one turn works, so that a flood of one server does not keep others waiting. */
+#define TURN_ANSWERS_MAX 2048
+
+/* A server that was UP for so long has earned that the next pause is short again. */
+#define PAUSE_FORGOTTEN_US 10000000
+
+uint64_t server_random(struct server_common *common)
+{
+    common->random ^= common->random << 13; /* xorshift64 */
+    common->random ^= common->random >> 7;
+    common->random ^= common->random << 17;
+    return common->random;
+}
+
+struct span server_key(const struct server_common *common, char *at, struct span topic, const char *suffix,
+                       struct span rest)
+{
+    const struct span parts[] = {common->prefix,    SPAN_LITERAL("{"),        topic,
+                                 SPAN_LITERAL("}"), {suffix, strlen(suffix)}, rest};
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].size) {
+            memcpy(at + size, parts[i].data, parts[i].size);
+            size += parts[i].size;
+        }
+    }
+    return (struct span){at, size};
+}
+
+void server_init(struct server *server, struct server_common *common, uint32_t number, const struct url *url)
+{
+    server->common = common;
+    server->number = number;
+    server->url = *url;
+    server->state = SERVER_AWAY;
+    server->state_us = server->retry_us = common->now_us;
+    server->pause_us = SERVER_PAUSE_US_MIN;
+    server->round_trip_us = -1;
+    url_address(url, server->address);
+}
+
+void server_destroy(struct server *server)
+{
+    commands_abandon(server);
+    redis_close(server->commands);
+    redis_close(server->subscription);
+    relays_free(&server->appends);
+    relays_free(&server->reads);
+    relays_free(&server->again);
+    relays_free(&server->answered);
+    free(server->asked);
+    explicit_bzero(&server->url, sizeof server->url);
+}
+
+/* --- the circuit --- */
+
+static void move(struct server *server, enum server_state next)
+{
+    static const bool allowed[3][3] = {
+        [SERVER_AWAY] = {[SERVER_TRYING] = true},
+        [SERVER_TRYING] = {[SERVER_UP] = true, [SERVER_AWAY] = true},
+        [SERVER_UP] = {[SERVER_AWAY] = true},
+    };
+    CHECK_MSG(allowed[server->state][next], "%s to %s", server_state_name(server->state), server_state_name(next));
+    server->state = next;
+    server->state_us = server->common->now_us;
+}
+
+static void pause_begin(struct server *server)
+{
+    int64_t pause = server->pause_us / 2 + (int64_t)(server_random(server->common) % (uint64_t)(server->pause_us / 2));
+    server->retry_us = server->common->now_us + pause;
+    server->pause_us = server->pause_us * 2 < SERVER_PAUSE_US_MAX ? server->pause_us * 2 : SERVER_PAUSE_US_MAX;
+}
+
+void server_fail(struct server *server, const char *format, ...)
+{
+    if (server->state == SERVER_AWAY) {
+        return;
+    }
+    va_list values;
+    va_start(values, format);
+    vsnprintf(server->reason, sizeof server->reason, format, values);
+    va_end(values);
+    if (server->state == SERVER_UP && server->common->now_us - server->state_us > PAUSE_FORGOTTEN_US) {
+        server->pause_us = SERVER_PAUSE_US_MIN;
+    }
+    redis_close(server->commands);
+    redis_close(server->subscription);
+    server->commands = server->subscription = NULL;
+    commands_abandon(server);
+    server->failures++;
+    STATS_ADD(server->common->stats, failures, 1);
+    move(server, SERVER_AWAY);
+    pause_begin(server);
+}
+
+static void try(struct server *server)
+{
+    move(server, SERVER_TRYING);
+    server->proving = server->probe_out = server->blocked = server->complete = false;
+    server->claimed = server->claiming = false;
+    server->proved_us = 0;
+    server->run_id[0] = server->role[0] = 0;
+    server->acks_sent = server->acks_taken = 0;
+    server->batch.count = 0;
+    server->last_instance = server->last_sequence = 0;
+    server->tokens = 0;
+    server->tokens_us = server->common->now_us;
+    server->commands = redis_connect(server->common->redis, server->url.host, server->url.port);
+    server->subscription = redis_connect(server->common->redis, server->url.host, server->url.port);
+    if (!server->commands || !server->subscription) {
+        server_fail(server, "no memory");
+    }
+}
+
+/* --- the turn --- */
+
+/* True: there may be more. */
+static bool work_answers(struct server *server)
+{
+    struct redis_event event;
+    for (int i = 0; i < TURN_ANSWERS_MAX; i++) {
+        if (!server->commands || !redis_next(server->commands, &event)) {
+            return false;
+        }
+        if (event.kind == REDIS_OPENED) {
+            commands_greet(server);
+        } else if (event.kind == REDIS_CLOSED) {
+            server_fail(server, "%s", event.reason);
+        } else {
+            commands_answered(server, event.value);
+        }
+    }
+    return true;
+}
+
+/* A probe has come back: subscription_next() has noted it. */
+static void prove(struct server *server)
+{
+    if (server->state == SERVER_TRYING && server->proved_us) {
+        move(server, SERVER_UP);
+        STATS_ADD(server->common->stats, connects, 1);
+    }
+}
+
+static void probe(struct server *server)
+{
+    int64_t now_us = server->common->now_us;
+    bool due = now_us - server->probe_us >= server->common->settings->probe_ms * 1000ll;
+    bool first = server->state == SERVER_TRYING && !server->proved_us;
+    if (!server->probe_out && server->claimed && server->proving && (due || first)) {
+        server->probe++;
+        server->probe_out = true;
+        server->probe_us = now_us;
+        commands_probe(server);
+    }
+}
+
+static double seconds(int64_t us)
+{
+    return (double)us / 1e6;
+}
+
+/* What has taken too long. */
+static void judge(struct server *server)
+{
+    int64_t now_us = server->common->now_us;
+    int64_t timeout_us = server->common->settings->timeout_ms * 1000ll;
+    if (server->blocked) {
+        server->probe_us = now_us; /* it is us who do not read */
+    }
+    const struct asked *oldest = commands_oldest(server);
+    if (server->state == SERVER_TRYING && now_us - server->state_us > timeout_us) {
+        server_fail(server, "not in service within %.1f s: %s", seconds(timeout_us),
+                    !server->run_id[0] ? "no connection or no answer"
+                    : !server->proving ? "no answer to a subscription"
+                    : !server->claimed ? "no answer of a script"
+                                       : "a probe did not come back");
+    } else if (oldest && now_us - oldest->sent_us > timeout_us) {
+        server_fail(server, "no answer for %.1f s", seconds(now_us - oldest->sent_us));
+    } else if (server->probe_out && now_us - server->probe_us > timeout_us) {
+        server_fail(server, "a probe did not come back within %.1f s: nothing is delivered", seconds(timeout_us));
+    }
+}
+
+/* Relays that may wait no longer. A line is in the order of its deadlines. */
+static void expire(struct server *server, struct relays *line)
+{
+    while (line->first && line->first->deadline_us <= server->common->now_us) {
+        relay_settle(server, relays_take(line), RELAY_AWAY);
+    }
+}
+
+bool server_turn(struct server *server)
+{
+    if (server->state == SERVER_AWAY && server->common->now_us >= server->retry_us) {
+        try(server);
+    }
+    bool more = work_answers(server);
+    if (server->state != SERVER_AWAY) {
+        prove(server);
+        probe(server);
+        if (!more && !server->common->lenient) {
+            judge(server);
+        }
+    }
+    if (server->state == SERVER_UP) {
+        commands_send(server);
+    } else {
+        commands_restore(server);
+        expire(server, &server->appends);
+        expire(server, &server->reads);
+    }
+    return more;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t server_rest_us(const struct server *server)
+{
+    int64_t now_us = server->common->now_us;
+    int64_t timeout_us = server->common->settings->timeout_ms * 1000ll;
+    int64_t until_us;
+    if (server->state == SERVER_AWAY) {
+        until_us = server->retry_us;
+    } else {
+        const struct asked *oldest = commands_oldest(server);
+        until_us = server->state_us + timeout_us;
+        if (server->state == SERVER_UP) {
+            until_us =
+                server->probe_us + (server->probe_out ? timeout_us : server->common->settings->probe_ms * 1000ll);
+        }
+        until_us = oldest ? sooner(until_us, oldest->sent_us + timeout_us) : until_us;
+    }
+    if (server->state != SERVER_UP && server->appends.first) {
+        until_us = sooner(until_us, server->appends.first->deadline_us);
+    }
+    if (server->state != SERVER_UP && server->reads.first) {
+        until_us = sooner(until_us, server->reads.first->deadline_us);
+    }
+    return until_us > now_us ? until_us - now_us : 0;
+}
+
+/* --- relays --- */
+
+void relay_settle(struct server *server, struct relay *relay, enum relay_status status)
+{
+    server->backlog_bytes -= relay_bytes(relay);
+    relay->status = (uint8_t)status;
+    relays_push(&server->answered, relay);
+}
+
+void server_logged(struct server *server, struct relay *relay, bool fetch)
+{
+    const struct link_settings *settings = server->common->settings;
+    relay->fetch = fetch;
+    relay->deadline_us = server->common->now_us + settings->wait_ms * 1000ll;
+    bool full = server->backlog_bytes + relay_bytes(relay) > settings->queue_bytes_max;
+    server->backlog_bytes += relay_bytes(relay);
+    if (full) {
+        relay_settle(server, relay, RELAY_FULL);
+    } else {
+        relays_push(fetch ? &server->reads : &server->appends, relay);
+    }
+}

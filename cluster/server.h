@@ -1,0 +1,262 @@
+/*
+ * server: one Redis server as the link sees it: two connections, proved by probes.
+ *
+ *            ┌────────────── after a pause that grows, with jitter ──────────────┐
+ *            ▼                                                                   │
+ *         TRYING ──── a probe went out by one connection and came back ───▶ UP ──┤ no answer in time, a probe lost,
+ *            │         by the other; role, history and scripts are known         │ connection broken, not a master
+ *            └───────────────────────────────────────────────────────────────────┴──▶ AWAY
+ *
+ *   command connection       AUTH, SELECT, INFO, SCRIPT LOAD, claim │ PUBLISH (live), append, read │ probes, INFO
+ *   subscription connection  AUTH, SUBSCRIBE to the probe's channel │ (P)SUBSCRIBE …               │ messages
+ *
+ * TCP alone proves nothing: after a failover a connection may be healthy and deliver nothing for ever. So each
+ * cluster.probe_ms a message goes to the link's own channel, and must come back; and INFO is read for a change of role.
+ * Whatever is wrong, both connections are dropped and all begins again: there is one way to recover, and it is tried
+ * often.
+ *
+ * A relay's life: logged publishes and fetches stand on `appends` and `reads` until the server is UP (at most
+ * cluster.wait_ms, then RELAY_AWAY), are on the line of what was `asked` until Redis answers, and go to `answered`,
+ * where the link takes them from. A command that has no answer when its connection breaks may have been done:
+ * RELAY_AWAY, and the idempotency key makes the publisher's next try safe. Live messages are sent at once or dropped,
+ * and freed when sent.
+ *
+ * If Redis says that the generation is another one, or that it has no such script, all appends that come back so stand
+ * on `again`, in order, until the scripts are loaded and the generation is claimed anew; nothing newer overtakes it.
+ *
+ * Bounds: cluster.queue_bytes of relays (live: dropped and counted; logged: RELAY_FULL); SERVER_FETCHES pages asked at
+ * once, others wait; SERVER_ACKS confirmations of subscriptions awaited, further ones wait in interest; a subscription
+ * that is not pulled from is not read (redis.h).
+ *
+ * Files: server.c (circuit and turn), server_commands.c, server_subscription.c. Thread: the link's.
+ */
+#ifndef SHOAL_CLUSTER_SERVER_H
+#define SHOAL_CLUSTER_SERVER_H
+
+#include "cluster/link.h"
+#include "cluster/link_stats.h"
+#include "cluster/redis.h"
+#include "cluster/relays.h"
+#include "cluster/report.h"
+#include "cluster/script.h"
+#include "cluster/url.h"
+#include "cluster/wire.h"
+
+/* Pages of streams that are asked for at once: after Redis came back many topics catch up, and must not be a storm. */
+#define SERVER_FETCHES 64u
+/* What a page holds at most. */
+#define SERVER_PAGE_MESSAGES 512
+#define SERVER_PAGE_BYTES    (1024 * 1024)
+/* A topic that was only read, never published to, may be forgotten by Redis after a day. */
+#define SERVER_READ_AGE_S 86400
+
+/* Confirmations of subscriptions that may be under way. A power of two. */
+#define SERVER_ACKS 8192u
+/* Channels of one command, and the bytes of their names. */
+#define SERVER_BATCH       256u
+#define SERVER_BATCH_BYTES (64u * 1024)
+
+/* The pause before the next try. Each time twice as long, and shorter by up to half at random. */
+#define SERVER_PAUSE_US_MIN 50000
+#define SERVER_PAUSE_US_MAX 5000000
+
+struct nodes;
+
+/* What all servers of a link share. */
+struct server_common {
+    struct redis_room *redis;
+    const struct link_settings *settings;
+    struct link_stats *stats;
+    struct nodes *nodes;
+    struct span prefix;
+    uint64_t instance;
+    uint64_t random;        /* state of the generator; never 0 */
+    int64_t now_us;         /* of this turn */
+    bool lenient;           /* the link itself has stood still: nobody is judged by the clock this turn */
+    char probe_channel[96]; /* prefix "probe:" instance */
+    char hashes[SCRIPTS][SCRIPT_HASH_SIZE];
+    char *scratch; /* for one word that is put together */
+    size_t scratch_room;
+};
+
+enum command {
+    COMMAND_OTHER, /* nothing but an error is looked at */
+    COMMAND_SETUP, /* the same, and an error means that the server is of no use */
+    COMMAND_INFO,
+    COMMAND_CLAIM,
+    COMMAND_LIVE,
+    COMMAND_APPEND, /* relay */
+    COMMAND_READ,   /* relay */
+    COMMAND_NODES,  /* the list of nodes */
+    COMMAND_NODE,   /* what one of them says of itself */
+};
+
+/* A command without an answer yet. */
+struct asked {
+    union {
+        struct relay *relay; /* COMMAND_APPEND, COMMAND_READ */
+        uint64_t instance;   /* COMMAND_NODE */
+    };
+    int64_t sent_us;
+    uint32_t bytes; /* of the server's backlog, given back with the answer */
+    uint8_t command;
+};
+
+enum change {
+    CHANGE_SUBSCRIBE,
+    CHANGE_UNSUBSCRIBE,
+    CHANGE_PSUBSCRIBE,
+    CHANGE_PUNSUBSCRIBE,
+};
+
+/* What is confirmed next: Redis confirms in order. */
+struct server_ack {
+    uint32_t number; /* of the record in interest or patterns; 0: nobody's */
+    uint32_t serial;
+    bool filter;
+};
+
+/* Changes of subscriptions that go out as one command. */
+struct server_batch {
+    uint32_t change; /* enum change */
+    uint32_t count;
+    size_t size;
+    struct span words[1 + SERVER_BATCH];
+    char bytes[SERVER_BATCH_BYTES];
+};
+
+struct server {
+    struct server_common *common;
+    struct url url;
+    char address[URL_ADDRESS_MAX];
+    uint32_t number;
+    /* the circuit */
+    enum server_state state;
+    int64_t state_us;             /* since when */
+    int64_t retry_us;             /* AWAY: when to try */
+    int64_t pause_us;             /* the next one */
+    char reason[LINK_REASON_MAX]; /* of the last failure */
+    char error[LINK_REASON_MAX];  /* the last one that Redis answered with */
+    struct redis *commands;       /* NULL: AWAY */
+    struct redis *subscription;   /* NULL: AWAY */
+    /* what is known of it */
+    char role[16];
+    char version[16];
+    char run_id[41];
+    char origin[41]; /* its former master's replication id, "": none */
+    char generation[WIRE_HEX_SIZE + 1];
+    /* the command connection: what has no answer yet, a ring that grows */
+    struct asked *asked;
+    uint32_t asked_room; /* a power of two, or 0 */
+    uint32_t asked_first;
+    uint32_t asked_count;
+    uint32_t fetches;  /* of these */
+    uint32_t scripted; /* of these: appends and reads */
+    bool claimed;      /* generation and scripts are there: appends and reads may be sent */
+    bool claiming;     /* claim is sent */
+    /* relays */
+    struct relays appends; /* waiting to be sent */
+    struct relays reads;
+    struct relays again;    /* appends that Redis has sent back; older than those that wait */
+    struct relays answered; /* the link's to take */
+    uint64_t backlog_bytes;
+    uint64_t sequence; /* of the last message sent */
+    /* the subscription connection */
+    struct server_batch batch;
+    struct server_ack acks[SERVER_ACKS];
+    uint32_t acks_sent; /* free-running: sent - taken are under way */
+    uint32_t acks_taken;
+    bool proving;           /* the probe's channel is subscribed */
+    bool blocked;           /* set by the link: it does not pull messages */
+    uint64_t last_instance; /* of the message that came last: what came twice comes in a row */
+    uint64_t last_sequence;
+    double tokens;     /* subscriptions that may be made now */
+    int64_t tokens_us; /* as of then */
+    /* probes */
+    uint64_t probe;    /* number of the last one */
+    bool probe_out;    /* it has not come back */
+    int64_t probe_us;  /* when it was sent */
+    int64_t proved_us; /* when the last one that came back was sent; 0: none on this life */
+    int64_t round_trip_us;
+    bool complete; /* all that is wanted was subscribed since it came UP; set by the link */
+    /* counted */
+    uint64_t relayed;
+    uint64_t arrived;
+    uint64_t failures;
+};
+
+/* The server is AWAY and tried at the next turn. `server` is zeroed memory. */
+void server_init(struct server *server, struct server_common *common, uint32_t number, const struct url *url);
+
+/* Frees all that it holds. */
+void server_destroy(struct server *server);
+
+/* Works what Redis has answered, the circuit, probes and waiting relays. True: more is there to be worked at once. */
+bool server_turn(struct server *server);
+
+/* How long it may be left alone, in us. */
+int64_t server_rest_us(const struct server *server);
+
+/* A live message for the other hosts. Takes the relay. */
+void server_live(struct server *server, struct relay *relay);
+
+/* A logged message, or (`fetch`) a page to be read. Takes the relay; comes back in `answered`. */
+void server_logged(struct server *server, struct relay *relay, bool fetch);
+
+/* Gives the server up until its pause is over. `format`: why, for people. */
+void server_fail(struct server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- its command connection (server_commands.c) --- */
+
+/* Greets a server that has just been connected. */
+void commands_greet(struct server *server);
+/* One answer of Redis. */
+void commands_answered(struct server *server, const struct redis_value *value);
+/* Appends that came back stand in front of those that wait again. */
+void commands_restore(struct server *server);
+/* Sends what waits, as far as it may be. */
+void commands_send(struct server *server);
+/* Relays without an answer are answered RELAY_AWAY; nothing is asked any more. */
+void commands_abandon(struct server *server);
+/* Sends a command; `relay` is taken. */
+void command_send(struct server *server, enum command command, struct relay *relay, uint32_t count,
+                  const struct span *words);
+/* Sends a question for what a node says of itself. */
+void command_send_node(struct server *server, uint64_t instance, uint32_t count, const struct span *words);
+/* The oldest command without an answer, or NULL. */
+const struct asked *commands_oldest(const struct server *server);
+/* A probe to the own channel, and INFO. */
+void commands_probe(struct server *server);
+/* Puts a relay whose fate is known among the answered ones. */
+void relay_settle(struct server *server, struct relay *relay, enum relay_status status);
+
+/* --- its subscription connection (server_subscription.c) --- */
+
+void subscription_greet(struct server *server);
+
+/*
+ * The next message, of those that are to be handed to a shard: own live ones, doubles and probes are dropped. False:
+ * none now. Borrowed until the next call. What is confirmed meanwhile goes to `ack`, one a call: then *wire has no
+ * topic.
+ */
+bool subscription_next(struct server *server, struct wire *wire, struct server_ack *ack);
+
+/* How many subscriptions may be made now. */
+uint32_t subscription_room(struct server *server);
+/* One change, of a channel or pattern; `ack`: what its confirmation is. Goes out with others of its sort. */
+void subscription_change(struct server *server, enum change change, struct span channel, struct server_ack ack);
+/* Sends what was put together. */
+void subscription_flush(struct server *server);
+
+/* --- names in Redis --- */
+
+/* "PREFIX{TOPIC}" and a suffix, at `at`. */
+struct span server_key(const struct server_common *common, char *at, struct span topic, const char *suffix,
+                       struct span rest);
+#define SERVER_KEY_MAX   (PREFIX_BYTES_MAX + 2 + TOPIC_BYTES_MAX + 2 + KEY_BYTES_MAX)
+#define PREFIX_BYTES_MAX 64
+
+/* A number at random. */
+uint64_t server_random(struct server_common *common);
+
+#endif

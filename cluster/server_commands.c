@@ -1,0 +1,508 @@
+/* server_commands: what goes out by a server's command connection, and what its answers mean. See server.h. */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "cluster/nodes.h"
+#include "cluster/page.h"
+#include "cluster/server.h"
+
+#define ASKED_ROOM_MIN 64u
+
+/* What a probe and its like count for in nobody's backlog. */
+#define NO_RELAY NULL
+
+static struct span text_span(const char *text)
+{
+    return (struct span){text, strlen(text)};
+}
+
+static bool text_begins(struct span text, const char *with)
+{
+    size_t size = strlen(with);
+    return text.size >= size && memcmp(text.data, with, size) == 0;
+}
+
+/* --- the line of what was asked --- */
+
+static struct asked *asked_at(const struct server *server, uint32_t place)
+{
+    return &server->asked[(server->asked_first + place) & (server->asked_room - 1)];
+}
+
+static bool asked_reserve(struct server *server)
+{
+    if (server->asked_count < server->asked_room) {
+        return true;
+    }
+    uint32_t room = server->asked_room ? 2 * server->asked_room : ASKED_ROOM_MIN;
+    struct asked *grown = malloc(room * sizeof *grown);
+    if (!grown) {
+        return false;
+    }
+    for (uint32_t i = 0; i < server->asked_count; i++) {
+        grown[i] = *asked_at(server, i);
+    }
+    free(server->asked);
+    server->asked = grown;
+    server->asked_room = room;
+    server->asked_first = 0;
+    return true;
+}
+
+const struct asked *commands_oldest(const struct server *server)
+{
+    return server->asked_count ? asked_at(server, 0) : NULL;
+}
+
+void command_send(struct server *server, enum command command, struct relay *relay, uint32_t count,
+                  const struct span *words)
+{
+    if (!server->commands || !asked_reserve(server)) {
+        if (relay) {
+            relay_settle(server, relay, RELAY_AWAY);
+        }
+        server_fail(server, "no memory");
+        return;
+    }
+    *asked_at(server, server->asked_count++) =
+        (struct asked){.relay = relay, .sent_us = server->common->now_us, .command = (uint8_t)command};
+    server->scripted += command == COMMAND_APPEND || command == COMMAND_READ;
+    server->fetches += command == COMMAND_READ;
+    redis_send(server->commands, count, words);
+}
+
+void command_send_node(struct server *server, uint64_t instance, uint32_t count, const struct span *words)
+{
+    command_send(server, COMMAND_NODE, NULL, count, words);
+    if (server->asked_count) { /* else it failed for want of memory */
+        asked_at(server, server->asked_count - 1)->instance = instance;
+    }
+}
+
+/* Whether a relay waits for the answer. */
+static bool has_relay(const struct asked *asked)
+{
+    return asked->command == COMMAND_APPEND || asked->command == COMMAND_READ;
+}
+
+static struct asked asked_take(struct server *server)
+{
+    struct asked asked = *asked_at(server, 0);
+    server->asked_first = (server->asked_first + 1) & (server->asked_room - 1);
+    server->asked_count--;
+    server->backlog_bytes -= asked.bytes;
+    server->scripted -= has_relay(&asked);
+    server->fetches -= asked.command == COMMAND_READ;
+    return asked;
+}
+
+void commands_abandon(struct server *server)
+{
+    while (server->asked_count) {
+        struct asked asked = asked_take(server);
+        if (has_relay(&asked)) {
+            relay_settle(server, asked.relay, RELAY_AWAY);
+        }
+    }
+}
+
+/* --- greeting --- */
+
+/* AUTH with a user is of Redis 6; without one, of all. */
+static void send_auth(struct server *server)
+{
+    const struct span with_user[] = {SPAN_LITERAL("AUTH"), text_span(server->url.user),
+                                     text_span(server->url.password)};
+    const struct span without[] = {SPAN_LITERAL("AUTH"), text_span(server->url.password)};
+    if (server->url.user[0]) {
+        command_send(server, COMMAND_SETUP, NO_RELAY, 3, with_user);
+    } else if (server->url.password[0]) {
+        command_send(server, COMMAND_SETUP, NO_RELAY, 2, without);
+    }
+}
+
+static void send_info(struct server *server, struct span section)
+{
+    command_send(server, COMMAND_INFO, NO_RELAY, 2, (const struct span[]){SPAN_LITERAL("INFO"), section});
+}
+
+void commands_greet(struct server *server)
+{
+    send_auth(server);
+    if (server->url.database) {
+        char number[16];
+        snprintf(number, sizeof number, "%u", server->url.database);
+        command_send(server, COMMAND_SETUP, NO_RELAY, 2,
+                     (const struct span[]){SPAN_LITERAL("SELECT"), text_span(number)});
+    }
+    send_info(server, SPAN_LITERAL("server"));
+    send_info(server, SPAN_LITERAL("replication"));
+}
+
+static struct span generation_key(const struct server *server, char *at)
+{
+    struct span prefix = server->common->prefix;
+    memcpy(at, prefix.data, prefix.size);
+    memcpy(at + prefix.size, "generation", strlen("generation"));
+    return (struct span){at, prefix.size + strlen("generation")};
+}
+
+/*
+ * The scripts and the generation. The answers come in order, so that what is sent after the claim's answer finds the
+ * scripts.
+ */
+static void claim(struct server *server)
+{
+    for (enum script script = 0; script < SCRIPTS; script++) {
+        const struct span load[] = {SPAN_LITERAL("SCRIPT"), SPAN_LITERAL("LOAD"), script_text(script)};
+        command_send(server, COMMAND_SETUP, NO_RELAY, 3, load);
+    }
+    char key[SERVER_KEY_MAX];
+    char proposed[WIRE_HEX_SIZE];
+    wire_hex_write(server_random(server->common), proposed);
+    const struct span words[] = {
+        SPAN_LITERAL("EVALSHA"),     {server->common->hashes[SCRIPT_CLAIM], SCRIPT_HASH_SIZE},
+        SPAN_LITERAL("1"),           generation_key(server, key),
+        text_span(server->run_id),   text_span(server->origin),
+        {proposed, sizeof proposed}, server->common->settings->durable ? SPAN_LITERAL("1") : SPAN_LITERAL("0"),
+    };
+    server->claimed = false;
+    server->claiming = true;
+    command_send(server, COMMAND_CLAIM, NO_RELAY, sizeof words / sizeof *words, words);
+}
+
+static void answered_claim(struct server *server, const struct redis_value *value)
+{
+    server->claiming = false;
+    if (value->kind != REDIS_STRING || value->text.size != WIRE_HEX_SIZE) {
+        server_fail(server, "claim: %.*s", value->kind == REDIS_FAILURE ? (int)value->text.size : 0,
+                    value->kind == REDIS_FAILURE ? value->text.data : "");
+        return;
+    }
+    if (server->generation[0] && memcmp(server->generation, value->text.data, WIRE_HEX_SIZE) != 0) {
+        STATS_ADD(server->common->stats, lineage_changes, 1);
+    }
+    memcpy(server->generation, value->text.data, WIRE_HEX_SIZE);
+    server->claimed = true;
+}
+
+/* --- INFO --- */
+
+/* Copies the value of "name:value\r\n", cut to `size`. False: INFO does not say. */
+static bool info_value(struct span info, const char *name, char *value, size_t size)
+{
+    size_t name_size = strlen(name);
+    for (size_t at = 0; at < info.size;) {
+        const char *line = info.data + at;
+        const char *end = memchr(line, '\n', info.size - at);
+        size_t line_size = end ? (size_t)(end - line) : info.size - at;
+        at += line_size + 1;
+        if (line_size > name_size && memcmp(line, name, name_size) == 0 && line[name_size] == ':') {
+            size_t value_size = line_size - name_size - 1;
+            value_size -= value_size && line[line_size - 1] == '\r';
+            snprintf(value, size, "%.*s", (int)value_size, line + name_size + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * What makes a history another one: the process (its run id), and, if it was promoted, whose replica it had been. The
+ * own replication id does not say it: that changes whenever a first replica is attached. An origin that Redis has
+ * forgotten (zeros, an hour after its last replica left) is no news.
+ */
+static void answered_info(struct server *server, struct span info)
+{
+    info_value(info, "redis_version", server->version, sizeof server->version);
+    info_value(info, "run_id", server->run_id, sizeof server->run_id);
+    if (!info_value(info, "role", server->role, sizeof server->role)) {
+        return; /* the other section */
+    }
+    char origin[sizeof server->origin] = "";
+    info_value(info, "master_replid2", origin, sizeof origin);
+    if (strspn(origin, "0") == strlen(origin)) {
+        origin[0] = 0;
+    }
+    bool changed = origin[0] && strcmp(origin, server->origin) != 0;
+    memcpy(server->origin, origin, sizeof origin);
+    if (strcmp(server->role, "master") != 0) {
+        server_fail(server, "it is a replica (role %s): nothing can be written", server->role);
+    } else if (server->state == SERVER_TRYING && !server->claimed && !server->claiming) {
+        claim(server);
+    } else if (changed && server->state == SERVER_UP) {
+        server_fail(server, "it became a master: what it remembers is claimed anew");
+    }
+}
+
+/* --- relays --- */
+
+static char *scratch(struct server *server, size_t size)
+{
+    struct server_common *common = server->common;
+    if (common->scratch_room < size) {
+        free(common->scratch);
+        common->scratch = malloc(size);
+        common->scratch_room = common->scratch ? size : 0;
+    }
+    return common->scratch;
+}
+
+static struct wire wire_of(struct server *server, const struct relay *relay)
+{
+    return (struct wire){
+        .logged = relay->logged,
+        .kind = relay->kind,
+        .instance = server->common->instance,
+        .sequence = ++server->sequence,
+        .time_ms = relay->time_ms,
+        .topic = {relay_topic(relay), relay->topic_size},
+        .payload = {relay_payload(relay), relay->payload_size},
+    };
+}
+
+void server_live(struct server *server, struct relay *relay)
+{
+    struct link_stats *stats = server->common->stats;
+    uint64_t bytes = relay_bytes(relay);
+    size_t size = WIRE_HEADER_SIZE + relay->topic_size + relay->payload_size;
+    char *word = NULL;
+    if (server->state != SERVER_UP) {
+        STATS_ADD(stats, live_dropped_away, 1);
+    } else if (server->backlog_bytes + bytes > server->common->settings->queue_bytes_max) {
+        STATS_ADD(stats, live_dropped_full, 1);
+    } else if ((word = scratch(server, size)) == NULL) {
+        STATS_ADD(stats, memory_refusals, 1);
+    } else {
+        struct wire wire = wire_of(server, relay);
+        wire_write(&wire, word);
+        memcpy(word + WIRE_HEADER_SIZE, wire.topic.data, wire.topic.size);
+        memcpy(word + WIRE_HEADER_SIZE + wire.topic.size, wire.payload.data, wire.payload.size);
+        char key[SERVER_KEY_MAX];
+        const struct span words[] = {
+            SPAN_LITERAL("PUBLISH"), server_key(server->common, key, wire.topic, "", SPAN_NONE), {word, size}};
+        command_send(server, COMMAND_LIVE, NO_RELAY, 3, words);
+        if (server->asked_count) { /* else it failed for want of memory */
+            asked_at(server, server->asked_count - 1)->bytes = (uint32_t)bytes;
+            server->backlog_bytes += bytes;
+        }
+    }
+    relay_free(relay);
+}
+
+/* A number as text, in a buffer of its own. */
+struct digits {
+    char text[24];
+};
+
+static struct span digits_of(struct digits *digits, uint64_t number)
+{
+    int size = snprintf(digits->text, sizeof digits->text, "%llu", (unsigned long long)number);
+    return (struct span){digits->text, (size_t)size};
+}
+
+/* Keys that both scripts begin with. */
+struct script_keys {
+    char generation[SERVER_KEY_MAX];
+    char meta[SERVER_KEY_MAX];
+    char stream[SERVER_KEY_MAX];
+    char key[SERVER_KEY_MAX];
+    char channel[SERVER_KEY_MAX];
+};
+
+static void send_append(struct server *server, struct relay *relay)
+{
+    struct wire wire = wire_of(server, relay);
+    char header[WIRE_HEADER_SIZE];
+    wire_write(&wire, header);
+    char proposed[WIRE_HEX_SIZE];
+    wire_hex_write(server_random(server->common), proposed);
+    struct script_keys keys;
+    struct digits kind, time, messages, age, key_age;
+    const struct server_common *common = server->common;
+    struct span words[18];
+    uint32_t count = 0;
+    words[count++] = SPAN_LITERAL("EVALSHA");
+    words[count++] = (struct span){common->hashes[SCRIPT_APPEND], SCRIPT_HASH_SIZE};
+    words[count++] = relay->key_size ? SPAN_LITERAL("4") : SPAN_LITERAL("3");
+    words[count++] = generation_key(server, keys.generation);
+    words[count++] = server_key(common, keys.meta, wire.topic, "m", SPAN_NONE);
+    words[count++] = server_key(common, keys.stream, wire.topic, "s", SPAN_NONE);
+    if (relay->key_size) {
+        struct span key = {relay_key(relay), relay->key_size};
+        words[count++] = server_key(common, keys.key, wire.topic, "i:", key);
+    }
+    words[count++] = (struct span){server->generation, WIRE_HEX_SIZE};
+    words[count++] = (struct span){proposed, sizeof proposed};
+    words[count++] = server_key(common, keys.channel, wire.topic, "", SPAN_NONE);
+    words[count++] = (struct span){header, WIRE_STAMP_AT};
+    words[count++] = wire.topic;
+    words[count++] = wire.payload;
+    words[count++] = digits_of(&kind, relay->kind);
+    words[count++] = digits_of(&time, (uint64_t)relay->time_ms);
+    words[count++] = digits_of(&messages, relay->messages_max ? relay->messages_max : 1);
+    words[count++] = digits_of(&age, relay->stream_age_s ? relay->stream_age_s : 1);
+    words[count++] = digits_of(&key_age, common->settings->idempotency_s ? common->settings->idempotency_s : 1);
+    CHECK(count <= sizeof words / sizeof *words);
+    command_send(server, COMMAND_APPEND, relay, count, words);
+}
+
+static void send_read(struct server *server, struct relay *relay)
+{
+    struct span topic = {relay_topic(relay), relay->topic_size};
+    char proposed[WIRE_HEX_SIZE];
+    char known[WIRE_HEX_SIZE];
+    wire_hex_write(server_random(server->common), proposed);
+    wire_hex_write(relay->epoch, known);
+    struct script_keys keys;
+    struct digits offset, newest, messages, bytes, age;
+    const struct span words[] = {
+        SPAN_LITERAL("EVALSHA"),
+        {server->common->hashes[SCRIPT_READ], SCRIPT_HASH_SIZE},
+        SPAN_LITERAL("3"),
+        generation_key(server, keys.generation),
+        server_key(server->common, keys.meta, topic, "m", SPAN_NONE),
+        server_key(server->common, keys.stream, topic, "s", SPAN_NONE),
+        {server->generation, WIRE_HEX_SIZE},
+        {proposed, sizeof proposed},
+        relay->epoch ? (struct span){known, sizeof known} : SPAN_LITERAL("0"),
+        digits_of(&offset, relay->offset),
+        digits_of(&newest, relay->messages_max),
+        digits_of(&messages, SERVER_PAGE_MESSAGES),
+        digits_of(&bytes, SERVER_PAGE_BYTES),
+        digits_of(&age, relay->stream_age_s ? relay->stream_age_s : SERVER_READ_AGE_S),
+    };
+    command_send(server, COMMAND_READ, relay, sizeof words / sizeof *words, words);
+}
+
+void commands_restore(struct server *server)
+{
+    relays_append(&server->again, &server->appends);
+    server->appends = server->again;
+    server->again = (struct relays){0};
+}
+
+void commands_send(struct server *server)
+{
+    if (!server->claimed) {
+        /* all that comes back has come back when nothing is under way any more */
+        if (!server->claiming && server->scripted == 0) {
+            commands_restore(server);
+            claim(server);
+        }
+        return;
+    }
+    struct relay *relay;
+    while (server->state == SERVER_UP && (relay = relays_take(&server->appends)) != NULL) {
+        send_append(server, relay);
+    }
+    while (server->state == SERVER_UP && server->fetches < SERVER_FETCHES &&
+           (relay = relays_take(&server->reads)) != NULL) {
+        send_read(server, relay);
+    }
+}
+
+/* --- answers --- */
+
+/* Errors after which a server is of no use, whatever it is asked. */
+static bool is_fatal(struct span error)
+{
+    return text_begins(error, "READONLY") || text_begins(error, "LOADING") || text_begins(error, "MASTERDOWN") ||
+           text_begins(error, "NOAUTH");
+}
+
+/* An error that a new claim mends: the relay was not done. */
+static bool is_forgotten(struct server *server, struct span error)
+{
+    if (text_begins(error, "NOSCRIPT")) {
+        STATS_ADD(server->common->stats, script_reloads, server->claimed);
+        return true;
+    }
+    return text_begins(error, "GENERATION") || text_begins(error, "ERR GENERATION");
+}
+
+static void answered_append(struct server *server, struct relay *relay, const struct redis_value *value)
+{
+    bool whole = value->kind == REDIS_ARRAY && value->count == 2 && value->items[0].kind == REDIS_STRING &&
+                 value->items[1].kind == REDIS_INTEGER && wire_hex_parse(value->items[0].text, &relay->epoch);
+    if (whole) {
+        relay->offset = (uint64_t)value->items[1].integer;
+        server->relayed++;
+    }
+    relay_settle(server, relay, whole ? RELAY_DONE : RELAY_AWAY);
+}
+
+static void answered_read(struct server *server, struct relay *relay, const struct redis_value *value)
+{
+    relay->page = page_create(value);
+    relay_settle(server, relay, relay->page ? RELAY_DONE : RELAY_AWAY);
+}
+
+static void answered_error(struct server *server, const struct asked *asked, struct span error)
+{
+    if (has_relay(asked) && is_forgotten(server, error)) {
+        server->claimed = false;
+        relays_push(asked->command == COMMAND_READ ? &server->reads : &server->again, asked->relay);
+        return;
+    }
+    STATS_ADD(server->common->stats, redis_errors, 1);
+    snprintf(server->error, sizeof server->error, "%.*s", (int)error.size, error.data);
+    if (has_relay(asked)) {
+        relay_settle(server, asked->relay, RELAY_AWAY);
+    }
+    if (asked->command == COMMAND_SETUP || asked->command == COMMAND_INFO || asked->command == COMMAND_CLAIM ||
+        is_fatal(error)) {
+        server_fail(server, "%.*s", (int)error.size, error.data);
+    }
+}
+
+void commands_answered(struct server *server, const struct redis_value *value)
+{
+    if (!server->asked_count) {
+        server_fail(server, "it answers what was not asked");
+        return;
+    }
+    struct asked asked = asked_take(server);
+    if (value->kind == REDIS_FAILURE) {
+        answered_error(server, &asked, value->text);
+        return;
+    }
+    switch ((enum command)asked.command) {
+    case COMMAND_OTHER:
+    case COMMAND_SETUP:
+        break;
+    case COMMAND_INFO:
+        answered_info(server, value->kind == REDIS_STRING ? value->text : SPAN_NONE);
+        break;
+    case COMMAND_CLAIM:
+        answered_claim(server, value);
+        break;
+    case COMMAND_LIVE:
+        server->relayed++;
+        STATS_ADD(server->common->stats, live_relayed, 1);
+        break;
+    case COMMAND_APPEND:
+        answered_append(server, asked.relay, value);
+        break;
+    case COMMAND_READ:
+        answered_read(server, asked.relay, value);
+        break;
+    case COMMAND_NODES:
+        nodes_listed(server->common->nodes, server, value);
+        break;
+    case COMMAND_NODE:
+        nodes_told(server->common->nodes, server, asked.instance, value);
+        break;
+    }
+}
+
+/* --- probes --- */
+
+void commands_probe(struct server *server)
+{
+    struct digits number;
+    const struct span words[] = {SPAN_LITERAL("PUBLISH"), text_span(server->common->probe_channel),
+                                 digits_of(&number, server->probe)};
+    command_send(server, COMMAND_OTHER, NO_RELAY, 3, words);
+    send_info(server, SPAN_LITERAL("replication"));
+}
