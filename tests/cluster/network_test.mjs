@@ -1,7 +1,7 @@
 /*
  * network_test: hosts and Redis in network namespaces of their own; what befalls the links between them, while
- * publishers and subscribers of all hosts are at work. The whole history is checked as in faults_test.mjs: Redis loses nothing
- * here, so nobody may miss anything. Clients come by another way, which stays whole.
+ * publishers and subscribers of all hosts are at work. The whole history is checked as in faults_test.mjs: Redis loses
+ * nothing here, so nobody may miss anything. Clients come by another way, which stays whole.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

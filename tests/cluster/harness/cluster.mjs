@@ -4,8 +4,8 @@
  *   withCluster({redis: 1, hosts: 2, …}, async (cluster) => …)
  *
  * cluster.redis: Redis servers (redis.mjs). cluster.hosts: [{broker, name}]; a host that was killed may be started
- * again (startHost), with a broker that knows nothing any more. Topics below log/ are logged, all others live. Probes come
- * ten times as often as by default, so that a fault is noticed within a test's patience.
+ * again (startHost), with a broker that knows nothing any more. Topics below log/ are logged, all others live. Probes
+ * come ten times as often as by default, so that a fault is noticed within a test's patience.
  */
 import { Broker } from '../../integration/harness/broker.mjs';
 import { until } from '../../integration/harness/wait.mjs';

@@ -167,14 +167,14 @@ static void values_out_of_range_are_refused(void **state)
     }
     bad(NULL, SETS("broker.shards=900"), 1,
         EXPECTED("--set broker.shards: broker.shards: '900' is not valid: allowed "
-                 "are auto and 1 to 256"));
+                 "are auto and 1 to 254"));
 }
 
 static void values_at_the_edges_are_taken(void **state)
 {
     (void)state;
     static const char *const right[] = {"broker.shards=1",
-                                        "broker.shards=256",
+                                        "broker.shards=254",
                                         "broker.shards=AUTO",
                                         "broker.mesh_slots=4",
                                         "debug.echo=yes",
