@@ -193,6 +193,7 @@ static void start_threads(struct broker *broker)
                     .connections = &broker->connections,
                     .seed = broker->seed + ((uint64_t)i << 32),
                     .instance = broker->instance,
+                    .link_peer = federation_peer(&broker->federation),
                 },
         };
         CHECK_MSG(pthread_create(&starter->thread, NULL, shard_thread, starter) == 0, "can't create a thread");

@@ -42,6 +42,11 @@ static void keep_texts(struct federation *federation, const struct federation_se
     snprintf(federation->address, sizeof federation->address, "%s", setup->address);
 }
 
+uint32_t federation_peer(const struct federation *federation)
+{
+    return federation->link ? federation->peer : 0;
+}
+
 bool federation_create(struct federation *federation, const struct federation_setup *setup, const char **problem)
 {
     *problem = NULL;
@@ -54,9 +59,10 @@ bool federation_create(struct federation *federation, const struct federation_se
         *problem = "no descriptors or memory for connections to Redis";
         return false;
     }
+    federation->peer = setup->shard_count + 1;
     const struct link_setup link = {
         .mesh = setup->mesh,
-        .peer = setup->shard_count + 1,
+        .peer = federation->peer,
         .shard_count = setup->shard_count,
         .clock = &clock_of_host,
         .redis = federation->redis,

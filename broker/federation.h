@@ -22,6 +22,7 @@ struct link;
 struct federation {
     struct link *link; /* NULL: this broker stands alone */
     struct redis_room *redis;
+    uint32_t peer; /* its index on the mesh */
     config_list servers;
     config_string prefix;
     config_string node;
@@ -41,6 +42,9 @@ struct federation_setup {
 
 /* Peers on the mesh that it needs, behind the shards and the admin port: 1, or 0 without cluster.redis. */
 uint32_t federation_peers(const struct config *config);
+
+/* The link's index on the mesh; 0: there is none. */
+uint32_t federation_peer(const struct federation *federation);
 
 /* False: *problem says why, without a password. Static text. Before the shards run. */
 bool federation_create(struct federation *federation, const struct federation_setup *setup, const char **problem);
