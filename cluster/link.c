@@ -8,6 +8,7 @@
 #include "cluster/link.h"
 
 #include <stdio.h>
+#include <xxhash.h>
 
 #include "base/check.h"
 #include "cluster/state.h"
@@ -83,6 +84,15 @@ static const char *servers_make(struct link *link)
     return problem;
 }
 
+/*
+ * Where chance begins: far apart for seeds and instances that are not, for two hosts with one stream of it would
+ * propose the same epochs, and give their offsets out twice.
+ */
+static uint64_t random_begin(const struct link_setup *setup)
+{
+    return XXH3_64bits_withSeed(&setup->instance, sizeof setup->instance, setup->seed) | 1;
+}
+
 static void common_fill(struct link *link, const struct link_setup *setup)
 {
     link->common = (struct server_common){
@@ -92,7 +102,7 @@ static void common_fill(struct link *link, const struct link_setup *setup)
         .nodes = &link->nodes,
         .prefix = {link->settings.prefix, strlen(link->settings.prefix)},
         .instance = setup->instance,
-        .random = setup->seed | 1,
+        .random = random_begin(setup),
         .now_us = setup->clock->monotonic_us(setup->clock),
     };
     snprintf(link->common.probe_channel, sizeof link->common.probe_channel, "%sprobe:%016llx", link->settings.prefix,
@@ -253,11 +263,12 @@ static bool hand_over(struct link *link, uint32_t number)
 {
     struct relay *relay = link->held[number];
     struct envelope ask = {.kind = ASK_ARRIVED, .hash = relay->hash, .relay = relay};
+    uint32_t payload_size = relay->payload_size; /* once it is handed over, it is the shard's */
     if (!mesh_ask(link->mesh, link->peer, name_owner(relay->hash, link->shard_count), &ask)) {
         return false;
     }
     STATS_ADD(&link->stats, arrived, 1);
-    STATS_ADD(&link->stats, arrived_bytes, relay->payload_size);
+    STATS_ADD(&link->stats, arrived_bytes, payload_size);
     link->servers[number].arrived++;
     link->held[number] = NULL;
     return true;

@@ -25,6 +25,7 @@
     X(arrived_bytes, "Payload bytes of these")                                                                         \
     X(arrived_own, "Live messages of this host that came back from Redis, dropped")                                    \
     X(arrived_twice, "Messages that Redis delivered again for another pattern, dropped")                               \
+    X(arrived_late, "Live messages that later ones of their host had overtaken, dropped")                              \
     X(arrived_malformed, "Messages on Redis channels that no Shoal has sent, dropped")                                 \
     X(arrived_blocked, "Times that a subscription was not read because the ring of a shard was full")                  \
     X(subscribes, "Topics and filters subscribed in Redis, each server counted")                                       \

@@ -182,10 +182,10 @@ static void answer(struct patterns *patterns, struct pattern_asker *asker)
     line->last = asker;
 }
 
-/* Whoever waits for the filter is answered, once no server that is up is waited for. */
+/* Whoever waits for the filter is answered, once no server that is up is waited for, or nobody wants it any more. */
 static void answer_if_settled(struct patterns *patterns, struct pattern_filter *filter)
 {
-    if (patterns->up & ~filter->acked) {
+    if (is_wanted(filter) && (patterns->up & ~filter->acked)) {
         return;
     }
     while (filter->waiting) {
@@ -261,6 +261,7 @@ static void unwant(struct patterns *patterns, const struct envelope *ask)
         patterns->wanted--;
         count_acked(patterns, filter, -1);
         todo(patterns, number);
+        answer_if_settled(patterns, filter);
     }
 }
 

@@ -175,8 +175,9 @@ static void judge(struct server *server)
 {
     int64_t now_us = server->common->now_us;
     int64_t timeout_us = server->common->settings->timeout_ms * 1000ll;
-    if (server->blocked) {
-        server->probe_us = now_us; /* it is us who do not read */
+    if (server->blocked) { /* it is us who do not read */
+        server->probe_us = now_us;
+        server->state_us = server->state == SERVER_TRYING ? now_us : server->state_us;
     }
     const struct asked *oldest = commands_oldest(server);
     if (server->state == SERVER_TRYING && now_us - server->state_us > timeout_us) {

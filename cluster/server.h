@@ -116,6 +116,17 @@ struct server_ack {
     bool filter;
 };
 
+/*
+ * The latest live message of a host. What it sent by a connection that it has given up since may come after what it
+ * sent by the next one: too late, for live messages come in order or not at all. Hosts that share a place (there are
+ * some hundreds at most) forget each other's, and only lose this guard.
+ */
+struct server_heard {
+    uint64_t instance;
+    uint64_t sequence;
+};
+#define SERVER_HEARD 1024u /* a power of two */
+
 /* Changes of subscriptions that go out as one command. */
 struct server_batch {
     uint32_t change; /* enum change */
@@ -170,8 +181,9 @@ struct server {
     bool blocked;           /* set by the link: it does not pull messages */
     uint64_t last_instance; /* of the message that came last: what came twice comes in a row */
     uint64_t last_sequence;
-    double tokens;     /* subscriptions that may be made now */
-    int64_t tokens_us; /* as of then */
+    struct server_heard heard[SERVER_HEARD]; /* by instance */
+    double tokens;                           /* subscriptions that may be made now */
+    int64_t tokens_us;                       /* as of then */
     /* probes */
     uint64_t probe;    /* number of the last one */
     bool probe_out;    /* it has not come back */

@@ -88,6 +88,18 @@ static void probe_came_back(struct server *server, struct span text)
     }
 }
 
+/* Whether the live message is older than one that its host sent later. It outlives connections: see server.h. */
+static bool is_late(struct server *server, const struct wire *wire)
+{
+    struct server_heard *heard = &server->heard[wire->instance * 0x9E3779B97F4A7C15u >> 54];
+    static_assert(SERVER_HEARD == 1u << (64 - 54), "the hash's upper bits");
+    bool late = heard->instance == wire->instance && wire->sequence < heard->sequence;
+    if (!late) {
+        *heard = (struct server_heard){wire->instance, wire->sequence};
+    }
+    return late;
+}
+
 /* Whether the message is for our shards. */
 static bool take_message(struct server *server, struct span channel, struct span bytes, struct wire *wire)
 {
@@ -110,6 +122,10 @@ static bool take_message(struct server *server, struct span channel, struct span
     }
     server->last_instance = wire->instance;
     server->last_sequence = wire->sequence;
+    if (!wire->logged && is_late(server, wire)) {
+        STATS_ADD(stats, arrived_late, 1);
+        return false;
+    }
     return true;
 }
 

@@ -20,6 +20,8 @@ const struct link_settings host_settings = {
     .idempotency_s = 60,
 };
 
+uint32_t keep_messages = 100;
+
 void host_create(struct host *host, uint64_t instance, const struct link_settings *settings)
 {
     *host = (struct host){0};
@@ -196,7 +198,7 @@ void host_publish(struct host *host, const char *topic, const char *payload, con
 {
     struct relay *relay = relay_for(topic, key, payload);
     relay->logged = logged;
-    relay->messages_max = 100;
+    relay->messages_max = keep_messages;
     relay->stream_age_s = 3600;
     struct envelope envelope = {.kind = ASK_RELAY, .relay = relay, .hash = relay->hash};
     ask(host, (uint32_t)(relay->hash % HOST_SHARDS), &envelope);

@@ -38,6 +38,9 @@ struct host {
 
 extern const struct link_settings host_settings; /* what tests change copies of */
 
+/* What publishes let the stream keep. */
+extern uint32_t keep_messages;
+
 /* `instance` tells hosts apart. */
 void host_create(struct host *host, uint64_t instance, const struct link_settings *settings);
 void host_destroy(struct host *host);

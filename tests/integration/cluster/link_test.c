@@ -41,6 +41,7 @@ static int setup(void **state)
     redis_process_init(&redis);
     redis_process_init(&second);
     settings = host_settings;
+    keep_messages = 100;
     snprintf(servers, sizeof servers, "redis://127.0.0.1:%u", redis.port);
     return 0;
 }
@@ -285,6 +286,121 @@ static void fetches_begin_where_they_are_told_to(void **state)
     assert_int_equal(page->count, 5);
     assert_int_equal(page->epoch, epoch);
     assert_int_equal(page->epoch_base, 0);
+}
+
+static void long_streams_come_in_pages(void **state)
+{
+    (void)state;
+    start();
+    enum { COUNT = 1200 };
+    keep_messages = COUNT;
+    for (int i = 1; i <= COUNT; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        host_publish(&one, "log", text, NULL, true);
+    }
+    turn_until_count(&one, TELL_RELAYED, COUNT, "acknowledgements");
+    uint64_t epoch = host_told(&one, TELL_RELAYED)->relay->epoch;
+    uint64_t offset = 0;
+    uint32_t pages = 0;
+    const struct relay_page *page;
+    do {
+        page = fetch(&two, "log", epoch, offset, 0);
+        assert_true(page->count > 0 && page->tail == COUNT && page->first == 1);
+        for (uint32_t i = 0; i < page->count; i++) {
+            char text[16];
+            int size = snprintf(text, sizeof text, "%llu", (unsigned long long)++offset);
+            assert_int_equal(page->entries[i].offset, offset);
+            assert_int_equal(page->entries[i].payload_size, size);
+            assert_memory_equal(page->entries[i].payload, text, (size_t)size);
+        }
+        pages++;
+    } while (offset < page->tail);
+    assert_int_equal(pages, 3);
+}
+
+static void a_stream_that_was_cut_says_where_it_begins(void **state)
+{
+    (void)state;
+    start();
+    enum { COUNT = 1000 };
+    for (int i = 0; i < COUNT; i++) {
+        host_publish(&one, "log", "of many", NULL, true);
+    }
+    turn_until_count(&one, TELL_RELAYED, COUNT, "acknowledgements");
+    uint64_t epoch = host_told(&one, TELL_RELAYED)->relay->epoch;
+    const struct relay_page *page = fetch(&two, "log", epoch, 1, 0);
+    assert_true(page->first > 1 && page->first <= COUNT - keep_messages + 1);
+    assert_int_equal(page->entries[0].offset, page->first);
+    assert_int_equal(page->tail, COUNT);
+}
+
+/* What an eviction or an operator takes away. */
+static void keys_that_are_lost_are_noticed(void **state)
+{
+    (void)state;
+    start();
+    append(&one, "log", "first", NULL);
+    uint64_t epoch = append(&one, "log", "second", NULL)->epoch;
+    say(&redis, "DEL 'test:{log}s'");
+    const struct relay_page *page = fetch(&two, "log", epoch, 0, 0);
+    assert_int_equal(page->epoch, epoch);
+    assert_int_equal(page->tail, 2);
+    assert_int_equal(page->first, 3); /* expired, but no offset is given out twice */
+    assert_int_equal(append(&one, "log", "third", NULL)->offset, 3);
+    say(&redis, "DEL 'test:{log}m'");
+    const struct relay *relay = append(&one, "log", "anew", NULL);
+    assert_int_equal(relay->offset, 1);
+    assert_int_not_equal(relay->epoch, epoch);
+    epoch = relay->epoch;
+    say(&redis, "HSET 'test:{log}m' o 0"); /* the stream is ahead */
+    relay = append(&one, "log", "anew again", NULL);
+    assert_int_equal(relay->offset, 1);
+    assert_int_not_equal(relay->epoch, epoch);
+    epoch = relay->epoch;
+    say(&redis, "FLUSHALL");
+    relay = append(&one, "log", "and again", NULL);
+    assert_int_equal(relay->status, RELAY_DONE);
+    assert_int_equal(relay->offset, 1);
+    assert_int_not_equal(relay->epoch, epoch);
+    assert_int_equal(append(&two, "log", "the same", NULL)->offset, 2);
+    assert_int_equal(STATS_READ(link_stats(one.link), failures), 0);
+}
+
+static void a_server_without_memory_is_told_to_publishers(void **state)
+{
+    (void)state;
+    start();
+    uint64_t epoch = append(&one, "log", "before", NULL)->epoch;
+    say(&redis, "CONFIG SET maxmemory 1");
+    assert_int_equal(append(&one, "log", "no room", "the key")->status, RELAY_AWAY);
+    static struct link_report report;
+    do {
+        host_turn(&one);
+        link_report(one.link, &report);
+    } while (!strstr(report.servers[0].error, "OOM"));
+    assert_true(report.ready); /* what is live goes on */
+    say(&redis, "CONFIG SET maxmemory 0");
+    const struct relay *relay = append(&one, "log", "no room", "the key");
+    assert_int_equal(relay->status, RELAY_DONE);
+    assert_int_equal(relay->offset, 2);
+    assert_int_equal(relay->epoch, epoch);
+}
+
+static void a_server_may_have_an_ipv6_address(void **state)
+{
+    (void)state;
+    redis.options[0] = "--bind";
+    redis.options[1] = "127.0.0.1";
+    redis.options[2] = "::1";
+    snprintf(servers, sizeof servers, "redis://[::1]:%u", redis.port);
+    start();
+    static struct link_report report;
+    char address[32];
+    snprintf(address, sizeof address, "[::1]:%u", redis.port);
+    link_report(one.link, &report);
+    assert_string_equal(report.servers[0].address, address);
+    assert_string_equal(report.servers[0].role, "master");
 }
 
 static void filters_see_what_matches_and_nothing_twice(void **state)
@@ -774,6 +890,15 @@ static void links_turn_on_threads_of_their_own(void **state)
         spsc_pop(asks);
     }
     assert_int_equal(STATS_READ(link_stats(one.link), live_relayed), 100);
+    do {
+        say(&redis, "ZCARD test:nodes");
+    } while (strcmp(answer, "2") != 0);
+    link_stop(one.link); /* says that it goes */
+    do {
+        say(&redis, "ZRANGE test:nodes 0 -1");
+    } while (strcmp(answer, "0000000000000002") != 0);
+    say(&redis, "EXISTS test:node:0000000000000001");
+    assert_string_equal(answer, "0");
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -786,6 +911,11 @@ int main(int argc, char **argv)
         TEST(logged_messages_have_one_order_on_all_hosts),
         TEST(a_key_is_appended_once),
         TEST(fetches_begin_where_they_are_told_to),
+        TEST(long_streams_come_in_pages),
+        TEST(a_stream_that_was_cut_says_where_it_begins),
+        TEST(keys_that_are_lost_are_noticed),
+        TEST(a_server_without_memory_is_told_to_publishers),
+        TEST(a_server_may_have_an_ipv6_address),
         TEST(filters_see_what_matches_and_nothing_twice),
         TEST(filters_that_are_too_wide_or_too_many_stay_here),
         TEST(a_server_that_comes_back_empty_has_another_epoch),

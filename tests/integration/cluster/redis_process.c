@@ -36,10 +36,22 @@ static void become_redis(const struct redis_process *process, pid_t parent)
 {
     char port[8];
     snprintf(port, sizeof port, "%u", process->port);
-    const char *words[16 + REDIS_OPTIONS_MAX] = {"redis-server",  "--port",    port,           "--bind", "127.0.0.1",
-                                                 "--save",        "",          "--appendonly", "no",     "--dir",
-                                                 process->folder, "--logfile", "log"};
-    size_t count = 13;
+    const char *words[18 + REDIS_OPTIONS_MAX] = {"redis-server",
+                                                 "--port",
+                                                 port,
+                                                 "--bind",
+                                                 "127.0.0.1",
+                                                 "--save",
+                                                 "",
+                                                 "--appendonly",
+                                                 "no",
+                                                 "--dir",
+                                                 process->folder,
+                                                 "--logfile",
+                                                 "log",
+                                                 "--repl-diskless-sync-delay",
+                                                 "0"};
+    size_t count = 15;
     for (size_t i = 0; i < REDIS_OPTIONS_MAX && process->options[i]; i++) {
         words[count++] = process->options[i];
     }
