@@ -18,9 +18,9 @@ static void disconnect(struct conns *conns, uint32_t slot, uint32_t subscription
  * What lies between is told as a gap, but not now: its reader takes nothing, and may be passed many times before it
  * does. One cursor remembers one gap, however long; frames that wait would grow with the stream.
  */
-static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, uint64_t from, uint64_t to)
+static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, uint64_t from, uint64_t count)
 {
-    STATS_ADD(conns->stats, messages_skipped, to - from + 1);
+    STATS_ADD(conns->stats, messages_skipped, count);
     if (conn_at(conns, slot)->dialect == DIALECT_RAW) {
         return; /* can't be told */
     }
@@ -34,12 +34,13 @@ static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, uint
 static void jump(struct conns *conns, uint32_t slot, uint32_t number, struct chunk *chunk, uint64_t first)
 {
     struct cursor *cursor = cursor_at(conns->feeds, number);
-    uint64_t from = cursor->offset + 1;
+    uint64_t before = cursor->offset;
+    uint64_t from = chunk_offset(cursor_chunk(conns->feeds, cursor), before + 1);
     bool dropped;
     bool at_tail = cursor_move(conns->feeds, number, chunk, first - 1, 0, &dropped);
     CHECK(!at_tail); /* `first` is there to be read */
-    if (from < first) {
-        miss(conns, slot, cursor, from, first - 1);
+    if (before + 1 < first) {
+        miss(conns, slot, cursor, from, first - 1 - before);
     }
 }
 
@@ -78,12 +79,13 @@ void slow_policy(struct conns *conns, uint32_t feed)
 static void tell_gap(struct conns *conns, uint32_t slot, struct cursor *cursor)
 {
     const struct feed *feed = feed_at(conns->feeds, subscription_at(conns->feeds, cursor->subscription)->feed);
+    const struct chunk *chunk = cursor_chunk(conns->feeds, cursor);
     const struct reply gap = {
         .kind = REPLY_KIND_GAP,
         .topic = name_span(feed->name),
-        .epoch = feed->epoch,
+        .epoch = chunk->epoch,
         .from_offset = cursor->missed,
-        .to_offset = cursor->offset,
+        .to_offset = chunk_offset(chunk, cursor->offset),
         .reason = GAP_SLOW,
     };
     cursor->missed = 0;

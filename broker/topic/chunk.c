@@ -100,11 +100,18 @@ void chunk_drop(struct chunk *chunk)
     }
 }
 
-static void info_set(struct chunk *chunk, int64_t time_ms, enum payload_kind kind)
+/* The first message says what holds for all. */
+static void chunk_begins(struct chunk *chunk, int64_t time_ms, uint64_t epoch, uint64_t offset)
 {
     if (chunk->count == 0) {
         chunk->time_ms = time_ms;
+        chunk->epoch = epoch;
+        chunk->shift = (int64_t)(offset - chunk->base);
     }
+}
+
+static void info_set(struct chunk *chunk, int64_t time_ms, enum payload_kind kind)
+{
     int64_t delta = time_ms - chunk->time_ms;
     chunk->infos[chunk->count] = (struct chunk_info){
         .time_delta_ms = delta < 0            ? 0
@@ -155,6 +162,7 @@ bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct 
         }
     }
     if (fits) {
+        chunk_begins(chunk, message->time_ms, message->epoch, message->offset);
         info_set(chunk, message->time_ms, message->kind);
         message_done(chunk);
     }
@@ -181,8 +189,9 @@ bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t i
         }
     }
     if (fits) {
+        chunk_begins(chunk, chunk_time_ms(from, index), FILTER_EPOCH, chunk->base);
         info_set(chunk, chunk_time_ms(from, index), from->infos[index].kind);
-        chunk->origins[chunk->count] = (struct chunk_origin){.hash = hash, .offset = from->base + index};
+        chunk->origins[chunk->count] = (struct chunk_origin){.hash = hash, .position = from->base + index};
         message_done(chunk);
     }
     return fits;
@@ -194,23 +203,23 @@ void chunk_seal(struct chunk *chunk, struct chunk *next)
     atomic_store_explicit(&chunk->next, next, memory_order_release);
 }
 
-struct message chunk_message(const struct chunk *chunk, uint32_t index, struct chunk_topic topic)
+struct message chunk_message(const struct chunk *chunk, uint32_t index, struct span topic)
 {
     const struct chunk_lane *raw = chunk_lane(chunk, LANE_RAW);
     uint32_t begin = chunk_begin(raw, index);
     return (struct message){
-        .topic = topic.name,
+        .topic = topic,
         .payload = lane_raw_payload(raw->bytes + begin, raw->ends[index] - begin),
         .kind = chunk->infos[index].kind,
-        .epoch = topic.epoch,
-        .offset = chunk->base + index,
+        .epoch = chunk->epoch,
+        .offset = chunk_offset(chunk, chunk->base + index),
         .time_ms = chunk_time_ms(chunk, index),
     };
 }
 
 /* Bytes that `count` messages take in a lane, written out to nowhere. A deflated lane is given room for the worst. */
 static size_t lane_measure(const struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
-                           struct chunk_topic topic)
+                           struct span topic)
 {
     size_t total = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -229,8 +238,7 @@ static size_t lane_room_ahead(const struct chunk *chunk, uint32_t count)
     return chunk_next(chunk) ? 0 : raw->room - chunk_begin(raw, count);
 }
 
-bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
-                     struct chunk_topic topic)
+bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer, struct span topic)
 {
     if (chunk_lane(chunk, lane)) {
         return true;

@@ -36,10 +36,25 @@ static void chunk_becomes_newest(struct log *log, struct chunk *chunk)
     log->newest = chunk;
 }
 
-/* An open chunk lacks a lane that is wanted now, or has one that nobody wants any more: the next one is right again. */
-static bool open_chunk_serves(const struct log *log, uint8_t lanes)
+/* What is to be appended: a new message, or a copy of one in another log. */
+struct entry {
+    struct lane_writer *writer;
+    const struct message *message; /* NULL: a copy */
+    const struct chunk *from;
+    uint32_t index;
+    uint64_t hash;
+};
+
+/* Whether a message belongs to the same epoch and count of offsets as those before it. A filter's log has just one. */
+static bool epoch_goes_on(const struct chunk *chunk, uint64_t position, const struct message *message)
 {
-    if (!log->newest) {
+    return !message || (chunk->epoch == message->epoch && chunk_offset(chunk, position) == message->offset);
+}
+
+/* An open chunk lacks a lane that is wanted now, or has one that nobody wants any more: the next one is right again. */
+static bool open_chunk_serves(const struct log *log, uint8_t lanes, const struct entry *entry)
+{
+    if (!log->newest || !epoch_goes_on(log->newest, log->tail + 1, entry->message)) {
         return false;
     }
     for (int i = 0; i < LANE_COUNT; i++) {
@@ -49,15 +64,6 @@ static bool open_chunk_serves(const struct log *log, uint8_t lanes)
     }
     return true;
 }
-
-/* What is to be appended: a new message, or a copy of one in another log. */
-struct entry {
-    struct lane_writer *writer;
-    const struct message *message; /* NULL: a copy */
-    const struct chunk *from;
-    uint32_t index;
-    uint64_t hash;
-};
 
 static bool entry_append(struct chunk *chunk, const struct entry *entry, uint32_t *needed)
 {
@@ -81,7 +87,7 @@ static struct chunk *chunk_with_entry(const struct log *log, const struct log_li
 static bool append(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct entry *entry)
 {
     uint32_t needed = 0;
-    struct chunk *chunk = open_chunk_serves(log, lanes) ? log->newest : NULL;
+    struct chunk *chunk = open_chunk_serves(log, lanes, entry) ? log->newest : NULL;
     uint32_t before = chunk ? chunk->measure : 0;
     if (!chunk || !entry_append(chunk, entry, &needed)) {
         chunk = chunk_with_entry(log, limits, lanes, entry, needed);
@@ -97,9 +103,9 @@ static bool append(struct log *log, const struct log_limits *limits, uint8_t lan
 }
 
 bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
-                struct message *message)
+                int64_t shift, struct message *message)
 {
-    message->offset = log->tail + 1;
+    message->offset = log->tail + 1 + (uint64_t)shift;
     return append(log, limits, lanes, &(struct entry){.writer = writer, .message = message});
 }
 
@@ -208,19 +214,37 @@ uint64_t log_first(const struct log *log, const struct log_limits *limits, int64
     return first;
 }
 
-struct chunk *log_find(const struct log *log, uint64_t offset)
+struct chunk *log_find(const struct log *log, uint64_t position)
 {
     struct chunk *chunk = log->oldest;
-    if (!chunk || offset < chunk->base || offset > log->tail) {
+    if (!chunk || position < chunk->base || position > log->tail) {
         return NULL;
     }
-    for (struct chunk *next = chunk_next(chunk); next && next->base <= offset; next = chunk_next(chunk)) {
+    for (struct chunk *next = chunk_next(chunk); next && next->base <= position; next = chunk_next(chunk)) {
         chunk = next;
     }
     return chunk;
 }
 
-bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct chunk_topic topic)
+bool log_position(const struct log *log, uint64_t epoch, uint64_t offset, uint64_t *position)
+{
+    for (const struct chunk *chunk = log->oldest; chunk; chunk = chunk_next(chunk)) {
+        uint64_t first = chunk_offset(chunk, chunk->base);
+        if (chunk->epoch == epoch && offset + 1 >= first && offset < first + chunk->count) {
+            *position = offset - (uint64_t)chunk->shift;
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct chunk *log_chunk_at(const struct log *log, uint64_t position)
+{
+    bool before = log->oldest && position + 1 == log->oldest->base;
+    return before ? log->oldest : log_find(log, position);
+}
+
+bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct span topic)
 {
     for (int i = 0; log->newest && i < LANE_COUNT; i++) {
         if ((lanes & LANE_BIT(i)) && !chunk_lane_make(log->newest, i, log->newest->count, writer, topic)) {

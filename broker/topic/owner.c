@@ -305,7 +305,7 @@ static enum reply_error topic_append(struct owner *owner, uint32_t number, const
         .epoch = topic->epoch,
         .time_ms = owner->now_ms,
     };
-    if (!log_append(&topic->log, &limits, topic->lanes, owner->writer, &message)) {
+    if (!log_append(&topic->log, &limits, topic->lanes, owner->writer, topic_shift(owner, topic), &message)) {
         STATS_ADD(owner->stats, memory_refusals, 1);
         return REPLY_BUSY;
     }
@@ -355,7 +355,7 @@ static void owner_publish(struct owner *owner, struct ticket *ticket)
         return;
     }
     ticket->epoch = topic->epoch;
-    ticket->offset = topic->log.tail;
+    ticket->offset = topic_tail_offset(owner, topic);
     STATS_ADD(owner->stats, publishes, 1);
     STATS_ADD(owner->stats, publish_bytes, ticket->payload_size);
     if (ticket->key_size) {
@@ -428,7 +428,9 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
         .kind = TELL_TAIL,
         .feed = follower->feed,
         .chunk = follower->untold,
+        .epoch = topic->epoch,
         .offset = topic->log.tail,
+        .shift = topic_shift(owner, topic),
         .bytes = topic->log.bytes,
         .time_us = follower->untold_us,
         .flags = follower->report_unasked ? TELL_TAIL_REPORT : 0,
@@ -445,13 +447,14 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
 bool owner_announce(struct owner *owner, uint32_t number, struct follower *follower)
 {
     struct topic *topic = topic_at(owner, number);
+    struct place told = owner_place_at(owner, topic, follower->told);
     struct envelope tell = {
         .kind = TELL_FOLLOW,
         .topic = number,
-        .hash = topic->link.hash,
         .name = name_share(topic->name),
-        .epoch = topic->epoch,
-        .offset = follower->told,
+        .epoch = told.epoch,
+        .offset = told.position,
+        .shift = (int64_t)(told.offset - told.position),
     };
     if (!mesh_tell(owner->mesh, owner->shard, follower->shard, &tell)) {
         name_drop(topic->name);

@@ -52,7 +52,7 @@ struct follower {
     uint8_t state;        /* enum follower_state */
     bool reporting;       /* an ASK_WALKED is awaited */
     bool report_unasked;  /* and it was not told so yet */
-    uint64_t told;        /* offset */
+    uint64_t told;        /* position */
     uint32_t untold_us;   /* when message told + 1 was published: the low 32 bits */
     struct chunk *untold; /* reference on the chunk with message told + 1; NULL: all is told */
 };
@@ -66,7 +66,7 @@ struct topic {
     uint64_t filters_version;  /* as of which the followers by filter are right; 0: never */
     struct ticket *held_first; /* answers that wait for slow fan-out */
     struct ticket *held_last;
-    uint64_t barrier_offset; /* what the reports that are awaited must reach */
+    uint64_t barrier_offset; /* position: what the reports that are awaited must reach */
     uint64_t barrier_bytes;  /* log.bytes when they were asked for */
     uint32_t reports_awaited;
     uint32_t used_s; /* when it was last published to or followed, shard's seconds */
@@ -150,6 +150,37 @@ static inline int64_t topic_began_ms(const struct topic *topic)
 {
     return (int64_t)(topic->epoch >> EPOCH_CHANCE_BITS);
 }
+
+/* What is added to a position of the topic's log, or of one of its parts, to show it to a client. */
+static inline int64_t topic_shift(const struct owner *owner, const struct topic *topic)
+{
+    (void)owner;
+    (void)topic;
+    return 0;
+}
+
+/* The public offset of the topic's last message. */
+static inline uint64_t topic_tail_offset(const struct owner *owner, const struct topic *topic)
+{
+    return topic->log.tail + (uint64_t)topic_shift(owner, topic);
+}
+
+/* A place in a topic's log, and what a client is shown for it. */
+struct place {
+    uint64_t position;
+    uint64_t epoch;
+    uint64_t offset;
+};
+
+/* What is shown for a position at which the history begins, or ends, or that it has. */
+struct place owner_place_at(const struct owner *owner, const struct topic *topic, uint64_t position);
+
+/*
+ * Finds what a client names. `kept`: the first position of the history. Else than HISTORY_REACHES: the place is where
+ * the history begins; HISTORY_AHEAD: the tail.
+ */
+enum history_status owner_place_find(const struct owner *owner, const struct topic *topic, uint64_t kept,
+                                     uint64_t epoch, uint64_t offset, struct place *place);
 
 /* The limits that a namespace gives its logs. */
 struct log_limits log_limits_of(const struct namespace_config *namespace);

@@ -54,17 +54,12 @@ static void lanes_update(struct owner *owner, struct topic *topic)
     }
 }
 
-static struct chunk_topic chunk_topic_of(const struct topic *topic)
-{
-    return (struct chunk_topic){.name = name_span(topic->name), .epoch = topic->epoch};
-}
-
 /* False: no memory for the lanes. */
 static bool follower_wants(struct owner *owner, struct topic *topic, struct follower *follower, uint8_t lanes)
 {
     follower->lanes |= lanes;
     lanes_update(owner, topic);
-    return log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic_of(topic));
+    return log_lanes(&topic->log, topic->lanes, owner->writer, name_span(topic->name));
 }
 
 static enum reply_error join(struct owner *owner, const struct envelope *ask, uint32_t number)
@@ -108,6 +103,7 @@ void owner_join(struct owner *owner, const struct envelope *ask)
         }
         tell.epoch = topic->epoch;
         tell.offset = topic->log.tail;
+        tell.shift = topic_shift(owner, topic);
     }
     CHECK(mesh_tell(owner->mesh, owner->shard, ask->from, &tell));
 }
@@ -203,7 +199,7 @@ void owner_match_filters(struct owner *owner, uint32_t number)
     }
     topic->filters_version = version;
     lanes_update(owner, topic);
-    if (!log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic_of(topic))) {
+    if (!log_lanes(&topic->log, topic->lanes, owner->writer, name_span(topic->name))) {
         topic->filters_version = 0; /* again with the next message */
     }
     if (added) {

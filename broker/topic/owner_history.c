@@ -4,29 +4,45 @@
 #include "base/check.h"
 #include "topic/owner.h"
 
+struct place owner_place_at(const struct owner *owner, const struct topic *topic, uint64_t position)
+{
+    const struct chunk *chunk = position == topic->log.tail ? NULL : log_chunk_at(&topic->log, position);
+    int64_t shift = chunk ? chunk->shift : topic_shift(owner, topic);
+    return (struct place){
+        .position = position,
+        .epoch = chunk ? chunk->epoch : topic->epoch,
+        .offset = position + (uint64_t)shift,
+    };
+}
+
+enum history_status owner_place_find(const struct owner *owner, const struct topic *topic, uint64_t kept,
+                                     uint64_t epoch, uint64_t offset, struct place *place)
+{
+    uint64_t position;
+    bool present = epoch == topic->epoch;
+    if (present && offset >= topic_tail_offset(owner, topic)) {
+        *place = owner_place_at(owner, topic, topic->log.tail);
+        return offset == place->offset ? HISTORY_REACHES : HISTORY_AHEAD;
+    }
+    if (log_position(&topic->log, epoch, offset, &position) && position + 1 >= kept) {
+        *place = owner_place_at(owner, topic, position);
+        return HISTORY_REACHES;
+    }
+    *place = owner_place_at(owner, topic, kept - 1);
+    return present ? HISTORY_EXPIRED : HISTORY_EPOCH;
+}
+
 /* The place after which to deliver, for what was asked. */
-static enum history_status position_resolve(struct owner *owner, const struct topic *topic, const struct envelope *ask,
-                                            uint64_t *position)
+static enum history_status place_resolve(struct owner *owner, const struct topic *topic, const struct envelope *ask,
+                                         struct place *place)
 {
     struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
     uint64_t first = log_first(&topic->log, &limits, owner->now_ms);
     if (ask->from_kind == FROM_LAST) {
-        *position = first <= topic->log.tail ? topic->log.tail - 1 : topic->log.tail;
+        *place = owner_place_at(owner, topic, first <= topic->log.tail ? topic->log.tail - 1 : topic->log.tail);
         return HISTORY_REACHES;
     }
-    *position = first - 1;
-    if (ask->epoch != topic->epoch) {
-        return HISTORY_EPOCH;
-    }
-    if (ask->offset > topic->log.tail) {
-        *position = topic->log.tail;
-        return HISTORY_AHEAD;
-    }
-    if (ask->offset + 1 < first) {
-        return HISTORY_EXPIRED;
-    }
-    *position = ask->offset;
-    return HISTORY_REACHES;
+    return owner_place_find(owner, topic, first, ask->epoch, ask->offset, place);
 }
 
 void owner_history(struct owner *owner, const struct envelope *ask)
@@ -40,14 +56,15 @@ void owner_history(struct owner *owner, const struct envelope *ask)
             CHECK(owner_tell_tail(owner, topic, follower));
         }
     }
-    uint64_t position;
-    enum history_status status = position_resolve(owner, topic, ask, &position);
-    struct chunk *chunk = log_find(&topic->log, position + 1);
+    struct place place;
+    enum history_status status = place_resolve(owner, topic, ask, &place);
+    struct chunk *chunk = log_find(&topic->log, place.position + 1);
     struct envelope tell = {
         .kind = TELL_HISTORY,
         .ref = ask->ref,
-        .epoch = topic->epoch,
-        .offset = position,
+        .epoch = place.epoch,
+        .offset = place.position,
+        .shift = (int64_t)(place.offset - place.position),
         .chunk = chunk ? chunk_share(chunk) : NULL,
         .status = (uint8_t)status,
     };
@@ -55,15 +72,19 @@ void owner_history(struct owner *owner, const struct envelope *ask)
 }
 
 /*
- * Where a plain GET begins: after its position; else with the last `read_max` messages. A position of another epoch, or
- * one that the history no longer reaches back to, begins with the oldest: the reader sees by `first` what is missing.
+ * The position where a plain GET begins: after its position; else with the last `read_max` messages. A position of
+ * another epoch, or one that the history no longer reaches back to, begins with the oldest: the reader sees by `first`
+ * what is missing.
  */
 static uint64_t read_first(struct owner *owner, const struct topic *topic, const struct ticket *ticket)
 {
     struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
     uint64_t first = log_first(&topic->log, &limits, owner->now_ms);
     if (ticket->epoch) {
-        return ticket->epoch == topic->epoch && ticket->offset + 1 > first ? ticket->offset + 1 : first;
+        struct place place;
+        enum history_status status = owner_place_find(owner, topic, first, ticket->epoch, ticket->offset, &place);
+        uint64_t beyond = status == HISTORY_AHEAD ? ticket->offset - place.offset : 0; /* nothing is there yet */
+        return place.position + beyond + 1;
     }
     return topic->log.tail + 1 - first > ticket->read_max ? topic->log.tail + 1 - ticket->read_max : first;
 }
@@ -79,8 +100,10 @@ void owner_read(struct owner *owner, const struct envelope *ask)
         uint64_t first = read_first(owner, topic, ticket);
         struct chunk *chunk = log_find(&topic->log, first);
         ticket->epoch = topic->epoch;
-        ticket->first = first;
-        ticket->offset = topic->log.tail;
+        ticket->first = owner_place_at(owner, topic, first - 1).offset + 1;
+        ticket->offset = topic_tail_offset(owner, topic);
+        ticket->position = first;
+        ticket->position_last = topic->log.tail;
         ticket->chunk = chunk ? chunk_share(chunk) : NULL;
     } else {
         ticket->epoch = 0;

@@ -53,22 +53,19 @@ static void piece_begin_since(const struct topic *topic, struct replay_piece *pi
 }
 
 /* From a position. Without an epoch it is of the present one if that had begun when the subscriber was last here. */
-static void piece_begin_at(const struct topic *topic, struct replay_piece *piece, uint64_t kept,
+static void piece_begin_at(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t kept,
                            const struct position *position, int64_t since_ms)
 {
-    bool same = position->epoch ? position->epoch == topic->epoch : topic_began_ms(topic) <= since_ms;
-    piece->first = kept;
-    if (!same || position->offset > topic->log.tail) {
-        piece->lost = true;
-        piece->reason = GAP_EPOCH;
-        piece->gap_from = 0;
-    } else if (position->offset + 1 < kept) {
-        piece->lost = true;
-        piece->reason = GAP_EXPIRED;
-        piece->gap_from = position->offset + 1;
-    } else {
-        piece->first = position->offset + 1;
+    uint64_t epoch = position->epoch;
+    if (!epoch && topic_began_ms(topic) <= since_ms) {
+        epoch = topic->epoch;
     }
+    struct place place;
+    enum history_status status = owner_place_find(owner, topic, kept, epoch, position->offset, &place);
+    piece->lost = status != HISTORY_REACHES;
+    piece->first = status == HISTORY_AHEAD ? kept : place.position + 1;
+    piece->reason = status == HISTORY_EXPIRED ? GAP_EXPIRED : GAP_EPOCH;
+    piece->gap_from = status == HISTORY_EXPIRED ? position->offset + 1 : 0;
 }
 
 /*
@@ -78,10 +75,9 @@ static void piece_begin_at(const struct topic *topic, struct replay_piece *piece
 static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *ask, const struct position *position)
 {
     struct topic *topic = topic_at(owner, number);
-    struct chunk_topic chunk_topic = {.name = name_span(topic->name), .epoch = topic->epoch};
     owner_match_filters(owner, number);
     topic->lanes |= LANE_BIT(ask->lane);
-    bool lanes = log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic);
+    bool lanes = log_lanes(&topic->log, topic->lanes, owner->writer, name_span(topic->name));
     struct replay_piece *piece = lanes ? replay_ask_add(ask) : NULL;
     if (!piece) {
         ask->failed = true;
@@ -94,11 +90,11 @@ static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *a
     piece->epoch = topic->epoch;
     piece->last = told(owner, topic, ask->shard);
     if (position) {
-        piece_begin_at(topic, piece, kept, position, (int64_t)ask->since_ms);
+        piece_begin_at(owner, topic, piece, kept, position, (int64_t)ask->since_ms);
     } else {
         piece_begin_since(topic, piece, kept, (int64_t)ask->since_ms);
     }
-    piece->gap_to = kept - 1;
+    piece->gap_to = owner_place_at(owner, topic, kept - 1).offset;
     struct chunk *chunk = piece->first <= piece->last ? log_find(&topic->log, piece->first) : NULL;
     piece->chunk = chunk ? chunk_share(chunk) : NULL;
 }

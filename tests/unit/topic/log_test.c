@@ -14,7 +14,7 @@
 
 #define RAW LANE_BIT(LANE_RAW)
 
-static const struct chunk_topic topic = {.name = {"t", 1}, .epoch = 9};
+static const struct span topic = {"t", 1};
 static struct lane_writer writer;
 static char filling[300000];
 
@@ -36,14 +36,14 @@ static uint32_t chance(uint32_t bound)
 static uint64_t append(struct log *log, const struct log_limits *limits, uint8_t lanes, size_t size, int64_t time_ms)
 {
     struct message message = {
-        .topic = topic.name,
+        .topic = topic,
         .payload = {filling, size},
         .kind = PAYLOAD_TEXT,
-        .epoch = topic.epoch,
+        .epoch = 9,
         .time_ms = time_ms,
     };
     memset(filling, '.', sizeof filling);
-    assert_true(log_append(log, limits, lanes, &writer, &message));
+    assert_true(log_append(log, limits, lanes, &writer, 0, &message));
     assert_int_equal(message.offset, log->tail);
     return message.offset;
 }
