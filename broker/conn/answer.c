@@ -285,12 +285,17 @@ static bool write_messages(struct writer *writer, const struct ticket *ticket)
     uint64_t position = ticket->position;
     uint64_t last = position + ticket->read_max - 1;
     last = last < ticket->position_last ? last : ticket->position_last;
+    bool any = false;
     for (; chunk && position <= last && writer->size < READ_BYTES_MAX; position++) {
         chunk = chunk_with(chunk, position);
+        if (chunk_is_gap(chunk, (uint32_t)(position - chunk->base))) {
+            continue; /* seen by the offsets */
+        }
         struct message message = chunk_message(chunk, (uint32_t)(position - chunk->base), ticket_topic(ticket));
-        if (position > ticket->position) {
+        if (any) {
             writer_literal(writer, ",");
         }
+        any = true;
         writer_literal(writer, "{\"offset\":");
         writer_u64(writer, message.offset);
         writer_literal(writer, ",\"time_ms\":");

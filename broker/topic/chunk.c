@@ -169,6 +169,34 @@ bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct 
     return fits;
 }
 
+bool chunk_append_gap(struct chunk *chunk, struct span topic, const struct gap *gap, int64_t time_ms, uint32_t *room)
+{
+    CHECK(chunk->count == 0 && !chunk->origins);
+    bool fits = true;
+    *room = 0;
+    for (int i = 0; i < LANE_COUNT; i++) {
+        struct chunk_lane *lane = chunk_lane(chunk, i);
+        size_t size;
+        if (!lane) {
+            continue;
+        }
+        if (!lane_write_gap(i, topic, gap, lane->bytes, lane->room, &size)) {
+            fits = too_small(room, size);
+        } else {
+            lane->ends[0] = (uint32_t)size;
+        }
+    }
+    if (fits) {
+        chunk->has_gap = true;
+        chunk->gap_from = gap->from;
+        chunk->gap_reason = (uint8_t)gap->reason;
+        chunk_begins(chunk, time_ms, gap->epoch, gap->to);
+        info_set(chunk, time_ms, PAYLOAD_BINARY);
+        message_done(chunk);
+    }
+    return fits;
+}
+
 bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t index, uint64_t hash, uint32_t *room)
 {
     bool fits = chunk->count < chunk->messages_max;
@@ -217,15 +245,26 @@ struct message chunk_message(const struct chunk *chunk, uint32_t index, struct s
     };
 }
 
-/* Bytes that `count` messages take in a lane, written out to nowhere. A deflated lane is given room for the worst. */
+/* Writes an entry, from what the raw lane and the chunk have of it, in another lane. As lane_write(). */
+static size_t entry_write(const struct chunk *chunk, enum lane lane, uint32_t index, struct lane_writer *writer,
+                          struct span topic, char *out, size_t room, size_t *needed)
+{
+    if (chunk_is_gap(chunk, index)) {
+        const struct gap gap = chunk_gap(chunk);
+        return lane_write_gap(lane, topic, &gap, out, room, needed) ? *needed : 0;
+    }
+    struct message message = chunk_message(chunk, index, topic);
+    return lane_write(writer, lane, &message, out, room, needed);
+}
+
+/* Bytes that `count` entries take in a lane, written out to nowhere. A deflated lane is given room for the worst. */
 static size_t lane_measure(const struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
                            struct span topic)
 {
     size_t total = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct message message = chunk_message(chunk, i, topic);
         size_t needed;
-        lane_write(writer, lane, &message, NULL, 0, &needed);
+        entry_write(chunk, lane, i, writer, topic, NULL, 0, &needed);
         total += needed;
     }
     return total;
@@ -250,10 +289,9 @@ bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct
     }
     uint32_t end = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct message message = chunk_message(chunk, i, topic);
         size_t needed;
-        size_t size = lane_write(writer, lane, &message, made->bytes + end, made->room - end, &needed);
-        CHECK(size > 0);
+        size_t size = entry_write(chunk, lane, i, writer, topic, made->bytes + end, made->room - end, &needed);
+        CHECK(size > 0 || chunk_is_gap(chunk, i));
         end += (uint32_t)size;
         made->ends[i] = end;
     }

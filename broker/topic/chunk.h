@@ -21,6 +21,10 @@
  * it may begin anew (docs/ARCHITECTURE.md, Federation), and the positions still go on: a new chunk with another shift
  * follows.
  *
+ * A chunk may begin with a *gap* instead of a message: an entry that stands for messages which the topic had and this
+ * log lacks. It has a position of its own (its offset is that of the last message that is missing), and in each lane
+ * the bytes that tell of it (raw: none), so whoever walks the log is told in its place.
+ *
  * References are counted; a chunk holds one on the next, so that whoever holds a chunk holds all that follow.
  * A filter's log is made of chunks too; these have no LANE_RAW of their own unless somebody reads it.
  */
@@ -62,6 +66,9 @@ struct chunk {
     /* fixed with the first message */
     int64_t shift;  /* public offset = position + shift */
     uint64_t epoch; /* of these offsets */
+    uint64_t gap_from;
+    uint8_t gap_reason; /* enum gap_reason, if the first entry is a gap */
+    bool has_gap;       /* it is */
     /* written by the owner */
     uint32_t count;       /* messages; the owner's to read, others go by the tail that they were told */
     uint32_t measure;     /* bytes in the measuring lane; valid for others once sealed */
@@ -95,6 +102,9 @@ void chunk_drop(struct chunk *chunk);
  */
 bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct message *message, uint32_t *room);
 
+/* Begins an empty chunk with a gap in a topic's log, in all lanes. As chunk_append(). */
+bool chunk_append_gap(struct chunk *chunk, struct span topic, const struct gap *gap, int64_t time_ms, uint32_t *room);
+
 /*
  * Appends message `index` of another chunk, which is of the topic with this hash, in all lanes of this one. As
  * chunk_append(). A lane that the other lacks gets no bytes: whoever reads it here came after the message was
@@ -123,8 +133,25 @@ static inline struct chunk_lane *chunk_lane(const struct chunk *chunk, enum lane
 bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
                      struct span topic);
 
-/* Message `index` as it was published to this topic. LANE_RAW must be there. Borrows from the chunk. */
+/* Message `index` as it was published to this topic; not the gap. LANE_RAW must be there. Borrows from the chunk. */
 struct message chunk_message(const struct chunk *chunk, uint32_t index, struct span topic);
+
+/* Whether an entry is a gap. */
+static inline bool chunk_is_gap(const struct chunk *chunk, uint32_t index)
+{
+    return index == 0 && chunk->has_gap;
+}
+
+/* The gap with which a chunk begins. */
+static inline struct gap chunk_gap(const struct chunk *chunk)
+{
+    return (struct gap){
+        .epoch = chunk->epoch,
+        .from = chunk->gap_from,
+        .to = chunk->base + (uint64_t)chunk->shift,
+        .reason = chunk->gap_reason,
+    };
+}
 
 /* What clients are shown for a position of this chunk, or for the one before it. */
 static inline uint64_t chunk_offset(const struct chunk *chunk, uint64_t position)

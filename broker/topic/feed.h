@@ -88,6 +88,9 @@ struct cursor {
 };
 static_assert(sizeof(struct cursor) == 40, "what a slow reader costs");
 
+/* cursor.missed: the epoch changed among what was skipped. */
+#define MISSED_EPOCH UINT64_MAX
+
 /* A chunk with cursors in it. */
 struct hold {
     struct chunk *chunk; /* reference */

@@ -112,6 +112,21 @@ size_t lane_write(struct lane_writer *writer, enum lane lane, const struct messa
     return write_plain(dialect, &reply, out, room, needed);
 }
 
+bool lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *size)
+{
+    const struct dialect *dialect = dialect_of(lanes[lane].dialect);
+    const struct reply reply = {
+        .kind = REPLY_KIND_GAP,
+        .topic = topic,
+        .epoch = gap->epoch,
+        .from_offset = gap->from,
+        .to_offset = gap->to,
+        .reason = gap->reason,
+    };
+    *size = 0;
+    return dialect->encode(&reply, NULL, 0) == 0 || write_plain(dialect, &reply, out, room, size) > 0;
+}
+
 struct span lane_raw_payload(const char *frame, size_t size)
 {
     uint8_t length = (uint8_t)frame[1] & 0x7F;

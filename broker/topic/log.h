@@ -35,6 +35,13 @@ struct log {
 bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
                 int64_t shift, struct message *message);
 
+/*
+ * Appends a gap in a topic's log, in a chunk of its own; its `to` is the offset of its position, and the messages
+ * behind it count on from there. As log_append().
+ */
+bool log_append_gap(struct log *log, const struct log_limits *limits, uint8_t lanes, struct span topic,
+                    const struct gap *gap, int64_t time_ms);
+
 /* To a filter's log: appends a copy of message `index` of a chunk of the topic with this hash. As log_append(). */
 bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
                      uint32_t index, uint64_t hash);
@@ -59,6 +66,9 @@ struct chunk *log_find(const struct log *log, uint64_t position);
 
 /* Finds an offset of an epoch among what is kept, or right before that. False: it is not there. */
 bool log_position(const struct log *log, uint64_t epoch, uint64_t offset, uint64_t *position);
+
+/* The first position that is kept of an epoch; tail + 1: none. */
+uint64_t log_epoch_first(const struct log *log, uint64_t epoch);
 
 /* The chunk that says which offset and epoch a position has, also for the one right before the oldest. NULL: none. */
 const struct chunk *log_chunk_at(const struct log *log, uint64_t position);

@@ -175,9 +175,20 @@ struct place {
 /* What is shown for a position at which the history begins, or ends, or that it has. */
 struct place owner_place_at(const struct owner *owner, const struct topic *topic, uint64_t position);
 
+/* The place before the first entry of the history that is a message: whoever begins there is told of the gap anyway. */
+struct place owner_place_begin(const struct owner *owner, const struct topic *topic, uint64_t kept);
+
+/* The first position of the history that is of the present epoch. `kept`: the first one of all. */
+static inline uint64_t topic_epoch_first(const struct owner *owner, const struct topic *topic, uint64_t kept)
+{
+    (void)owner;
+    uint64_t first = log_epoch_first(&topic->log, topic->epoch);
+    return first > kept ? first : kept;
+}
+
 /*
  * Finds what a client names. `kept`: the first position of the history. Else than HISTORY_REACHES: the place is where
- * the history begins; HISTORY_AHEAD: the tail.
+ * the history (HISTORY_EPOCH: that of the present epoch) begins; HISTORY_AHEAD: the tail.
  */
 enum history_status owner_place_find(const struct owner *owner, const struct topic *topic, uint64_t kept,
                                      uint64_t epoch, uint64_t offset, struct place *place);

@@ -4,15 +4,28 @@
 #include "base/check.h"
 #include "topic/owner.h"
 
+/* A position right before the oldest chunk is shown as what its first entry goes on from. */
+static uint64_t offset_in(const struct chunk *chunk, uint64_t position)
+{
+    bool before_gap = position < chunk->base && chunk->has_gap && chunk->gap_from > 0;
+    return before_gap ? chunk->gap_from - 1 : chunk_offset(chunk, position);
+}
+
 struct place owner_place_at(const struct owner *owner, const struct topic *topic, uint64_t position)
 {
     const struct chunk *chunk = position == topic->log.tail ? NULL : log_chunk_at(&topic->log, position);
-    int64_t shift = chunk ? chunk->shift : topic_shift(owner, topic);
     return (struct place){
         .position = position,
         .epoch = chunk ? chunk->epoch : topic->epoch,
-        .offset = position + (uint64_t)shift,
+        .offset = chunk ? offset_in(chunk, position) : position + (uint64_t)topic_shift(owner, topic),
     };
+}
+
+struct place owner_place_begin(const struct owner *owner, const struct topic *topic, uint64_t kept)
+{
+    const struct chunk *chunk = log_find(&topic->log, kept);
+    bool gap = chunk && chunk_is_gap(chunk, (uint32_t)(kept - chunk->base));
+    return owner_place_at(owner, topic, gap ? kept : kept - 1);
 }
 
 enum history_status owner_place_find(const struct owner *owner, const struct topic *topic, uint64_t kept,
@@ -28,8 +41,16 @@ enum history_status owner_place_find(const struct owner *owner, const struct top
         *place = owner_place_at(owner, topic, position);
         return HISTORY_REACHES;
     }
-    *place = owner_place_at(owner, topic, kept - 1);
+    uint64_t first = present ? kept : topic_epoch_first(owner, topic, kept);
+    *place = owner_place_begin(owner, topic, first);
     return present ? HISTORY_EXPIRED : HISTORY_EPOCH;
+}
+
+/* The place before the last message, if history has it. A gap is none. */
+static struct place place_of_last(const struct owner *owner, const struct topic *topic, uint64_t kept)
+{
+    uint64_t tail = topic->log.tail;
+    return kept <= tail ? owner_place_begin(owner, topic, tail) : owner_place_at(owner, topic, tail);
 }
 
 /* The place after which to deliver, for what was asked. */
@@ -39,7 +60,7 @@ static enum history_status place_resolve(struct owner *owner, const struct topic
     struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
     uint64_t first = log_first(&topic->log, &limits, owner->now_ms);
     if (ask->from_kind == FROM_LAST) {
-        *place = owner_place_at(owner, topic, first <= topic->log.tail ? topic->log.tail - 1 : topic->log.tail);
+        *place = place_of_last(owner, topic, first);
         return HISTORY_REACHES;
     }
     return owner_place_find(owner, topic, first, ask->epoch, ask->offset, place);
@@ -80,6 +101,7 @@ static uint64_t read_first(struct owner *owner, const struct topic *topic, const
 {
     struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
     uint64_t first = log_first(&topic->log, &limits, owner->now_ms);
+    first = topic_epoch_first(owner, topic, first);
     if (ticket->epoch) {
         struct place place;
         enum history_status status = owner_place_find(owner, topic, first, ticket->epoch, ticket->offset, &place);

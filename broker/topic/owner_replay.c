@@ -40,13 +40,15 @@ static uint64_t first_since(const struct topic *topic, uint64_t first, int64_t s
 }
 
 /* From a time: a topic that was not named. */
-static void piece_begin_since(const struct topic *topic, struct replay_piece *piece, uint64_t kept, int64_t since_ms)
+static void piece_begin_since(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t kept,
+                              int64_t since_ms)
 {
     piece->first = first_since(topic, kept, since_ms);
     /* all that is kept is newer, and older ones are gone: some of these may have been newer, too */
     piece->lost = piece->first == kept && kept > 1 && kept <= topic->log.tail;
     piece->reason = GAP_EXPIRED;
     piece->gap_from = 1;
+    piece->gap_to = owner_place_at(owner, topic, kept - 1).offset;
     if (!piece->lost && piece->first > piece->last + 1) {
         piece->first = piece->last + 1; /* what is not told yet comes by itself, and may be new */
     }
@@ -66,6 +68,7 @@ static void piece_begin_at(struct owner *owner, const struct topic *topic, struc
     piece->first = status == HISTORY_AHEAD ? kept : place.position + 1;
     piece->reason = status == HISTORY_EXPIRED ? GAP_EXPIRED : GAP_EPOCH;
     piece->gap_from = status == HISTORY_EXPIRED ? position->offset + 1 : 0;
+    piece->gap_to = status == HISTORY_AHEAD ? owner_place_at(owner, topic, kept - 1).offset : place.offset;
 }
 
 /*
@@ -92,9 +95,8 @@ static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *a
     if (position) {
         piece_begin_at(owner, topic, piece, kept, position, (int64_t)ask->since_ms);
     } else {
-        piece_begin_since(topic, piece, kept, (int64_t)ask->since_ms);
+        piece_begin_since(owner, topic, piece, kept, (int64_t)ask->since_ms);
     }
-    piece->gap_to = owner_place_at(owner, topic, kept - 1).offset;
     struct chunk *chunk = piece->first <= piece->last ? log_find(&topic->log, piece->first) : NULL;
     piece->chunk = chunk ? chunk_share(chunk) : NULL;
 }
