@@ -72,8 +72,10 @@ enum history_status {
     HISTORY_EXPIRED, /* the history begins later */
     HISTORY_EPOCH,   /* the position is of another epoch */
     HISTORY_AHEAD,   /* the position was never given out */
+    HISTORY_AWAY,    /* not known: what could tell can't be reached now */
 };
 
+enum { ASK_CAUGHT_UP = 1 };    /* flags of an ask that the owner has parked: the stream was fetched for it */
 enum { TELL_TAIL_REPORT = 1 }; /* flags: the owner waits for an ASK_WALKED */
 
 struct envelope {

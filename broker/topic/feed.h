@@ -145,7 +145,7 @@ struct feed {
     uint32_t dirty_next;
     uint32_t unsent_next;
     uint32_t answers_awaited;   /* filter: TELL_FILTERED still to come */
-    uint32_t asked_shards;      /* filter: how many were sent the ask that is under way */
+    uint32_t asked_shards;      /* filter: how many owners (and the link) were sent the ask that is under way */
     uint32_t histories_awaited; /* topic: TELL_HISTORY still to come */
     struct vector matches;      /* topic: filters of this shard that match */
     uint64_t matches_version;   /* as of which they are right */
@@ -183,6 +183,7 @@ struct feed_answer {
 struct feeds {
     uint32_t shard;
     uint32_t shard_count;
+    uint32_t link_peer; /* the federation link, which is asked for filters, too; 0: none. Set before the first turn */
     struct mesh *mesh;
     const struct config *config;
     struct stats *stats;

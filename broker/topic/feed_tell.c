@@ -2,6 +2,7 @@
  * feed_tell: what the owners tell, and what they are asked. See feed.h.
  */
 #include "base/check.h"
+#include "protocol/topic.h"
 #include "topic/feed.h"
 #include "topic/match.h"
 #include "topic/ticket.h"
@@ -98,9 +99,15 @@ static bool send_histories(struct feeds *feeds, uint32_t number, struct feed *fe
     return true;
 }
 
+/* How many are asked for a filter's topics. Those that start with $ are each host's own. */
+static uint32_t filter_asked(const struct feeds *feeds, const struct feed *feed)
+{
+    return feeds->shard_count + (feeds->link_peer && !topic_is_reserved(name_span(feed->name)) ? 1 : 0);
+}
+
 /*
- * A filter's ask goes to all shards, and the next one only when all have answered. Lanes become more, or none: whoever
- * subscribes while the ask is under way relies on those that are there.
+ * A filter's ask goes to all shards, and the federation link, and the next one only when all have answered. Lanes
+ * become more, or none: whoever subscribes while the ask is under way relies on those that are there.
  */
 static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
 {
@@ -112,13 +119,15 @@ static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
         feed->asking = true;
         feed->asked_shards = 0;
         feed->lanes_asked = lanes;
-        feed->answers_awaited = feeds->shard_count;
+        feed->answers_awaited = filter_asked(feeds, feed);
         feed->state = feed->lanes_asked == 0 ? FEED_LEAVING : feed->state == FEED_NEW ? FEED_JOINING : feed->state;
     }
-    for (; feed->asked_shards < feeds->shard_count; feed->asked_shards++) {
+    uint32_t asked = filter_asked(feeds, feed);
+    for (; feed->asked_shards < asked; feed->asked_shards++) {
+        uint32_t to = feed->asked_shards < feeds->shard_count ? feed->asked_shards : feeds->link_peer;
         struct envelope filter = {
             .kind = ASK_FILTER, .feed = number, .lanes = feed->lanes_asked, .lanes_before = feed->lanes};
-        if (!ask_with_name(feeds, feed->asked_shards, &filter, feed)) {
+        if (!ask_with_name(feeds, to, &filter, feed)) {
             return false;
         }
     }
@@ -309,7 +318,9 @@ static void tell_history(struct feeds *feeds, const struct envelope *tell)
     answer.reason = tell->status == HISTORY_EPOCH ? GAP_EPOCH : GAP_EXPIRED;
     answer.gap_from = tell->status == HISTORY_EPOCH ? 0 : wish.offset + 1;
     answer.gap_to = answer.offset;
-    answer.error = tell->status == HISTORY_AHEAD ? REPLY_POSITION_INVALID : REPLY_OK;
+    answer.error = tell->status == HISTORY_AHEAD  ? REPLY_POSITION_INVALID
+                   : tell->status == HISTORY_AWAY ? REPLY_UNAVAILABLE
+                                                  : REPLY_OK;
     if (answer.error == REPLY_OK && !feed_add_live(feeds, tell->ref, tell->chunk, tell->offset)) {
         answer.error = REPLY_BUSY;
     }

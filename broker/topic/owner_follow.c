@@ -90,7 +90,11 @@ static enum reply_error join(struct owner *owner, const struct envelope *ask, ui
 void owner_join(struct owner *owner, const struct envelope *ask)
 {
     uint32_t number = owner_topic(owner, ask->hash, ask->name, name_span(ask->name));
-    enum reply_error error = join(owner, ask, number);
+    enum remote_gate gate = number ? owner_gate(owner, number, ask) : GATE_OPEN;
+    if (gate == GATE_PARKED) {
+        return;
+    }
+    enum reply_error error = gate == GATE_REFUSED ? REPLY_UNAVAILABLE : join(owner, ask, number);
     name_drop(ask->name);
     struct envelope tell = {
         .kind = TELL_JOINED, .feed = ask->feed, .topic = number, .lanes = ask->lanes, .status = (uint8_t)error};
@@ -185,7 +189,7 @@ void owner_match_filters(struct owner *owner, uint32_t number)
 {
     struct topic *topic = topic_at(owner, number);
     uint64_t version = filters_version(owner->filters);
-    if (topic->filters_version == version) {
+    if (topic->filters_version == version || !topic_is_open(owner, topic)) {
         return;
     }
     if (!match_all(owner->filters, name_span(topic->name), &owner->matches)) {

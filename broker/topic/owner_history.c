@@ -66,9 +66,24 @@ static enum history_status place_resolve(struct owner *owner, const struct topic
     return owner_place_find(owner, topic, first, ask->epoch, ask->offset, place);
 }
 
+/* Whether another host may know more of a position than this one. */
+static bool is_ahead(enum history_status status)
+{
+    return status == HISTORY_AHEAD || status == HISTORY_EPOCH;
+}
+
 void owner_history(struct owner *owner, const struct envelope *ask)
 {
     struct topic *topic = topic_at(owner, ask->topic);
+    struct place place;
+    enum history_status status = place_resolve(owner, topic, ask, &place);
+    enum remote_gate gate = is_ahead(status) ? owner_gate_ahead(owner, ask->topic, ask) : GATE_OPEN;
+    if (gate == GATE_PARKED) {
+        return;
+    }
+    if (gate == GATE_REFUSED) {
+        status = HISTORY_AWAY;
+    }
     owner_match_filters(owner, ask->topic);
     for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
         struct follower *follower = follower_at(owner, n);
@@ -77,8 +92,6 @@ void owner_history(struct owner *owner, const struct envelope *ask)
             CHECK(owner_tell_tail(owner, topic, follower));
         }
     }
-    struct place place;
-    enum history_status status = place_resolve(owner, topic, ask, &place);
     struct chunk *chunk = log_find(&topic->log, place.position + 1);
     struct envelope tell = {
         .kind = TELL_HISTORY,
@@ -101,7 +114,8 @@ static uint64_t read_first(struct owner *owner, const struct topic *topic, const
 {
     struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
     uint64_t first = log_first(&topic->log, &limits, owner->now_ms);
-    first = topic_epoch_first(owner, topic, first);
+    uint64_t present = log_epoch_first(&topic->log, topic->epoch);
+    first = present > first ? present : first;
     if (ticket->epoch) {
         struct place place;
         enum history_status status = owner_place_find(owner, topic, first, ticket->epoch, ticket->offset, &place);
@@ -111,22 +125,54 @@ static uint64_t read_first(struct owner *owner, const struct topic *topic, const
     return topic->log.tail + 1 - first > ticket->read_max ? topic->log.tail + 1 - ticket->read_max : first;
 }
 
+/* Whether a reader's position is one that only another host can know of. */
+static bool reads_ahead(const struct owner *owner, const struct topic *topic, const struct ticket *ticket)
+{
+    struct place place;
+    return ticket->epoch && is_ahead(owner_place_find(owner, topic, 1, ticket->epoch, ticket->offset, &place));
+}
+
+/* Finds the topic; one whose log is in Redis is made, and opened. GATE_REFUSED: it can't be. */
+static enum remote_gate read_gate(struct owner *owner, const struct envelope *ask, uint32_t *number)
+{
+    const struct ticket *ticket = ask->ticket;
+    struct span name = ticket_topic(ticket);
+    *number = owner_topic_find(owner, ticket->hash, name);
+    if (!owner_federates(owner, name) || !config_namespace_of(owner->config, name)->logged) {
+        return GATE_OPEN;
+    }
+    *number = owner_topic(owner, ticket->hash, NULL, name);
+    enum remote_gate gate = *number ? owner_gate(owner, *number, ask) : GATE_REFUSED;
+    if (gate == GATE_OPEN && reads_ahead(owner, topic_at(owner, *number), ticket)) {
+        gate = owner_gate_ahead(owner, *number, ask);
+    }
+    return gate;
+}
+
+static void read_topic(struct owner *owner, const struct topic *topic, struct ticket *ticket)
+{
+    uint64_t first = read_first(owner, topic, ticket);
+    struct chunk *chunk = log_find(&topic->log, first);
+    ticket->epoch = topic->epoch;
+    ticket->first = owner_place_at(owner, topic, first - 1).offset + 1;
+    ticket->offset = topic_tail_offset(owner, topic);
+    ticket->position = first;
+    ticket->position_last = topic->log.tail;
+    ticket->chunk = chunk ? chunk_share(chunk) : NULL;
+}
+
 /* A topic that is not there reads as empty: epoch and offset 0. */
 void owner_read(struct owner *owner, const struct envelope *ask)
 {
     struct ticket *ticket = ask->ticket;
-    uint32_t number = owner_topic_find(owner, ticket->hash, ticket_topic(ticket));
-    ticket->status = REPLY_OK;
-    if (number) {
-        struct topic *topic = topic_at(owner, number);
-        uint64_t first = read_first(owner, topic, ticket);
-        struct chunk *chunk = log_find(&topic->log, first);
-        ticket->epoch = topic->epoch;
-        ticket->first = owner_place_at(owner, topic, first - 1).offset + 1;
-        ticket->offset = topic_tail_offset(owner, topic);
-        ticket->position = first;
-        ticket->position_last = topic->log.tail;
-        ticket->chunk = chunk ? chunk_share(chunk) : NULL;
+    uint32_t number;
+    enum remote_gate gate = read_gate(owner, ask, &number);
+    if (gate == GATE_PARKED) {
+        return;
+    }
+    ticket->status = gate == GATE_OPEN ? REPLY_OK : REPLY_UNAVAILABLE;
+    if (gate == GATE_OPEN && number) {
+        read_topic(owner, topic_at(owner, number), ticket);
     } else {
         ticket->epoch = 0;
         ticket->first = 1;

@@ -59,7 +59,7 @@ static void piece_begin_at(struct owner *owner, const struct topic *topic, struc
                            const struct position *position, int64_t since_ms)
 {
     uint64_t epoch = position->epoch;
-    if (!epoch && topic_began_ms(topic) <= since_ms) {
+    if (!epoch && topic_began_ms(owner, topic) <= since_ms) {
         epoch = topic->epoch;
     }
     struct place place;
@@ -128,26 +128,83 @@ static bool is_named(const struct replay_ask *ask, uint32_t named, const struct 
     return false;
 }
 
+/* One row of what the subscriber named. */
+struct named {
+    char scratch[TOPIC_BYTES_MAX + 1];
+    struct span name;
+    uint64_t hash;
+    struct position position;
+};
+
+/* The next one from *at on that is owned here, and that the filter matches. False: there is none. */
+static bool named_next(const struct owner *owner, const struct replay_ask *ask, size_t *at, struct named *named)
+{
+    while (ask->dialect->next_position(replay_ask_positions(ask), at, named->scratch, &named->name,
+                                       &named->position.epoch, &named->position.offset)) {
+        named->hash = name_hash(named->name);
+        if (name_owner(named->hash, owner->shard_count) == owner->shard &&
+            topic_filter_matches(replay_ask_filter(ask), named->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_named(struct owner *owner, struct replay_ask *ask)
 {
     size_t at = 0;
-    char scratch[TOPIC_BYTES_MAX + 1];
-    struct span name;
-    struct position position;
-    while (ask->dialect->next_position(replay_ask_positions(ask), &at, scratch, &name, &position.epoch,
-                                       &position.offset)) {
-        uint64_t hash = name_hash(name);
-        if (name_owner(hash, owner->shard_count) != owner->shard ||
-            !topic_filter_matches(replay_ask_filter(ask), name)) {
-            continue;
-        }
-        uint32_t number = owner_topic_find(owner, hash, name);
+    struct named named;
+    while (named_next(owner, ask, &at, &named)) {
+        uint32_t number = owner_topic_find(owner, named.hash, named.name);
         if (!number) {
-            piece_add_forgotten(ask, name, hash);
+            piece_add_forgotten(ask, named.name, named.hash);
+        } else if (!topic_is_open(owner, topic_at(owner, number))) {
+            ask->failed = true;
         } else if (!is_named(ask, ask->piece_count, topic_at(owner, number))) {
-            piece_add(owner, number, ask, &position);
+            piece_add(owner, number, ask, &named.position);
         }
     }
+}
+
+static bool is_ahead(const struct owner *owner, const struct topic *topic, const struct position *position)
+{
+    struct place place;
+    enum history_status status =
+        owner_place_find(owner, topic, 1, position->epoch ? position->epoch : topic->epoch, position->offset, &place);
+    return status == HISTORY_AHEAD || (position->epoch && status == HISTORY_EPOCH);
+}
+
+/* Opens a topic that was named, as far as the position. */
+static enum remote_gate open_named(struct owner *owner, const struct envelope *envelope, const struct named *named)
+{
+    if (!owner_federates(owner, named->name) || !config_namespace_of(owner->config, named->name)->logged) {
+        return GATE_OPEN;
+    }
+    uint32_t number = owner_topic(owner, named->hash, NULL, named->name);
+    enum remote_gate gate = number ? owner_gate(owner, number, envelope) : GATE_REFUSED;
+    if (gate == GATE_OPEN && is_ahead(owner, topic_at(owner, number), &named->position)) {
+        gate = owner_gate_ahead(owner, number, envelope);
+    }
+    return gate;
+}
+
+/* What was named of logged topics must be known here first. True: the ask is parked until the next of them is. */
+static bool waits_for_named(struct owner *owner, const struct envelope *envelope)
+{
+    struct replay_ask *ask = envelope->replay;
+    struct envelope next = *envelope;
+    struct named named;
+    size_t at = ask->ready_at;
+    while (!ask->failed && named_next(owner, ask, &at, &named)) {
+        enum remote_gate gate = open_named(owner, &next, &named);
+        if (gate == GATE_PARKED) {
+            return true;
+        }
+        ask->failed = gate == GATE_REFUSED;
+        ask->ready_at = at;
+        next.flags &= (uint8_t)~ASK_CAUGHT_UP; /* that was for the first */
+    }
+    return false;
 }
 
 static void add_others(struct owner *owner, struct replay_ask *ask)
@@ -158,8 +215,8 @@ static void add_others(struct owner *owner, struct replay_ask *ask)
             continue;
         }
         const struct topic *topic = topic_at(owner, n);
-        if (topic->log.oldest && topic_filter_matches(replay_ask_filter(ask), name_span(topic->name)) &&
-            !is_named(ask, named, topic)) {
+        if (topic->log.oldest && topic_is_open(owner, topic) &&
+            topic_filter_matches(replay_ask_filter(ask), name_span(topic->name)) && !is_named(ask, named, topic)) {
             piece_add(owner, n, ask, NULL);
         }
     }
@@ -168,6 +225,9 @@ static void add_others(struct owner *owner, struct replay_ask *ask)
 void owner_replay(struct owner *owner, const struct envelope *envelope)
 {
     struct replay_ask *ask = envelope->replay;
+    if (owner->link_peer && waits_for_named(owner, envelope)) {
+        return;
+    }
     add_named(owner, ask);
     add_others(owner, ask);
     struct envelope tell = {.kind = TELL_REPLAY, .replay = ask};

@@ -42,7 +42,8 @@ struct replay_ask {
     uint8_t filter_size;
     uint32_t positions_size;
     /* set by the owner */
-    bool failed; /* no memory */
+    bool failed;     /* no memory, or a topic's log can't be reached now */
+    size_t ready_at; /* the topics named before here in `positions` have been opened */
     uint32_t piece_count;
     uint32_t piece_room;
     struct replay_piece *pieces;
