@@ -96,7 +96,7 @@ static inline uint64_t link_append(struct link *link, struct span payload)
     uint64_t offset = ++link->tail;
     assert_true(offset < LINK_STREAM_MAX);
     snprintf(link->entries[offset].text, sizeof link->entries[offset].text, "%.*s", (int)payload.size, payload.data);
-    strcpy(link_text(link, link->epoch, offset), link->entries[offset].text);
+    memcpy(link_text(link, link->epoch, offset), link->entries[offset].text, sizeof link->entries[offset].text);
     if (link->wanted && !link->mute) {
         link->arrivals[link->arrival_count] = offset;
         link->arrival_epochs[link->arrival_count++] = link->epoch;
