@@ -23,6 +23,9 @@
 #define TURN_EVENTS_US   4000
 #define TURN_EVENTS_LOOK 64 /* how often the time is looked at */
 
+/* So many asks ahead of the one that is worked their memory is fetched: a miss takes as long as they do. */
+#define ASKS_PREFETCHED 3
+
 /* Without anything to do, how long a turn waits: the sweep's step. */
 #define WAIT_IDLE_US 100000
 /* Something waits for room in a ring: its reader is awake, and has room soon. */
@@ -277,8 +280,11 @@ static bool work_ask(struct shard *shard, const struct envelope *ask)
 static void drain_asks(struct shard *shard, uint32_t from)
 {
     struct spsc *ring = mesh_asks(shard->mesh, from, shard->number);
-    const struct envelope *ask;
+    const struct envelope *ask, *ahead;
     for (uint32_t i = 0; i <= ring->mask && (ask = spsc_peek(ring)) != NULL; i++) {
+        if ((ahead = spsc_peek_ahead(ring, ASKS_PREFETCHED)) != NULL) {
+            owner_prefetch(&shard->owner, ahead);
+        }
         if (!work_ask(shard, ask)) {
             shard->blocked = true;
             return;
@@ -319,6 +325,10 @@ static void sweep(struct shard *shard)
 /* Waits, unless there is something to do. */
 static void wait(struct shard *shard, bool more, int64_t wait_us)
 {
+    uint32_t rest_us = shard->conns.rest_us;
+    if (rest_us > 0 && wait_us > rest_us) {
+        wait_us = rest_us;
+    }
     if (wait_us > 0 && shard->blocked) {
         wait_us = wait_us < WAIT_BLOCKED_US ? wait_us : WAIT_BLOCKED_US;
     }

@@ -27,13 +27,13 @@ static uint32_t bucket_of(const struct index *index, uint64_t hash)
     return bucket < index->bucket_count ? bucket : bucket & (low - 1);
 }
 
-bool index_init(struct index *index, const struct slab *slab)
+static bool init(struct index *index, const struct slab *slab, uint8_t spread)
 {
-    *index = (struct index){.slab = slab, .bucket_count = INDEX_BUCKETS_MIN};
-    index->bucket_room = slab->records_max > INDEX_BUCKETS_MIN ? slab->records_max : INDEX_BUCKETS_MIN;
-    if (index->bucket_room > INDEX_BUCKETS_MAX) {
-        index->bucket_room = INDEX_BUCKETS_MAX;
-    }
+    uint64_t buckets = (uint64_t)slab->records_max << spread;
+    *index = (struct index){.slab = slab, .bucket_count = INDEX_BUCKETS_MIN, .spread = spread};
+    index->bucket_room = buckets < INDEX_BUCKETS_MIN   ? INDEX_BUCKETS_MIN
+                         : buckets > INDEX_BUCKETS_MAX ? INDEX_BUCKETS_MAX
+                                                       : (uint32_t)buckets;
     index->buckets = mmap(NULL, (size_t)index->bucket_room * sizeof *index->buckets, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (index->buckets == MAP_FAILED) {
@@ -41,6 +41,16 @@ bool index_init(struct index *index, const struct slab *slab)
         return false;
     }
     return true;
+}
+
+bool index_init(struct index *index, const struct slab *slab)
+{
+    return init(index, slab, 0);
+}
+
+bool index_init_sparse(struct index *index, const struct slab *slab)
+{
+    return init(index, slab, 2);
 }
 
 void index_destroy(struct index *index)
@@ -86,7 +96,7 @@ static void shrink_by_one(struct index *index)
 
 void index_insert(struct index *index, uint32_t number)
 {
-    if (index->used >= index->bucket_count && index->bucket_count < index->bucket_room) {
+    while ((uint64_t)index->used << index->spread >= index->bucket_count && index->bucket_count < index->bucket_room) {
         grow_by_one(index);
     }
     chain_push(index, number);
@@ -102,8 +112,11 @@ void index_remove(struct index *index, uint32_t number)
     }
     *at = link_of(index, number)->next;
     index->used--;
-    if (index->used < index->bucket_count / 2 && index->bucket_count > INDEX_BUCKETS_MIN) {
-        shrink_by_one(index);
+    for (uint32_t i = 0; i < 1u << index->spread; i++) {
+        if ((uint64_t)index->used << index->spread < index->bucket_count / 2 &&
+            index->bucket_count > INDEX_BUCKETS_MIN) {
+            shrink_by_one(index);
+        }
     }
 }
 
@@ -113,6 +126,11 @@ static uint32_t same_hash(const struct index *index, uint32_t number, uint64_t h
         number = link_of(index, number)->next;
     }
     return number;
+}
+
+void index_prefetch(const struct index *index, uint64_t hash)
+{
+    __builtin_prefetch(&index->buckets[bucket_of(index, hash)], 1);
 }
 
 uint32_t index_first(const struct index *index, uint64_t hash)

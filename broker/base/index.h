@@ -29,15 +29,25 @@ struct index {
     uint32_t bucket_count; /* at least INDEX_BUCKETS_MIN */
     uint32_t bucket_room;
     uint32_t used;
+    uint8_t spread; /* 2^spread buckets a record */
 };
 
-/* The records are those of `slab`. False: no memory. */
+/* The records are those of `slab`, one to a bucket on the average. False: no memory. */
 bool index_init(struct index *index, const struct slab *slab);
+
+/*
+ * The same with four buckets a record: to look for what is not there then seldom loads a record, and to remove one
+ * seldom another one. For tables of bounded size that are asked by each message.
+ */
+bool index_init_sparse(struct index *index, const struct slab *slab);
 void index_destroy(struct index *index);
 
 /* Puts a record in under its link's hash. */
 void index_insert(struct index *index, uint32_t number);
 void index_remove(struct index *index, uint32_t number);
+
+/* A look for this hash is to come soon: its bucket is fetched into the cache meanwhile. */
+void index_prefetch(const struct index *index, uint64_t hash);
 
 /* The first record with this hash, 0: none. */
 uint32_t index_first(const struct index *index, uint64_t hash);

@@ -33,6 +33,20 @@ static inline void queue_push(struct queue *queue, const struct slab *slab, size
     queue->last = number;
 }
 
+/* Puts a whole line at the end of another one of the same slab and link. */
+static inline void queue_append(struct queue *queue, const struct slab *slab, size_t link, struct queue *more)
+{
+    if (more->first) {
+        if (queue->last) {
+            *queue_link(slab, link, queue->last) = more->first;
+        } else {
+            queue->first = more->first;
+        }
+        queue->last = more->last;
+        *more = (struct queue){0};
+    }
+}
+
 /* Takes the first out of the line. 0: there is none. */
 static inline uint32_t queue_take(struct queue *queue, const struct slab *slab, size_t link)
 {

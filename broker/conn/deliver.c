@@ -350,6 +350,10 @@ void deliver_writable(struct conns *conns, uint32_t slot)
 
 /* --- walking --- */
 
+/* Parts of a round: without a message for so long a rest ends, and after so long at the latest. */
+#define REST_QUIET_OF_ROUND 16
+#define REST_MOST_OF_ROUND  2
+
 /* What the subscribers of a lane are sent in this slice. */
 static struct walk_range *range_of(struct conns *conns, const struct feed *feed, enum lane lane)
 {
@@ -417,10 +421,23 @@ static uint32_t walk_one(struct conns *conns, struct feed *feed, uint32_t number
     return send_cost(range->size);
 }
 
+/* So many slices count in the average of what a send takes. */
+#define SEND_NS_SLICES 16
+
+/* A slice of a large feed is long enough to be timed. */
+static void send_measure(struct conns *conns, int64_t begun_us, uint32_t sends)
+{
+    if (sends >= SLICE_DELIVERIES / 2) {
+        int64_t ns = (conns->clock->monotonic_us(conns->clock) - begun_us) * 1000 / sends;
+        conns->send_ns = (uint32_t)((conns->send_ns * (SEND_NS_SLICES - 1) + ns) / SEND_NS_SLICES);
+    }
+}
+
 /* Walks on in the oldest part until `most` of the budget is used. Returns what was. */
 static uint32_t walk_slice(struct conns *conns, struct feed *feed, uint32_t most)
 {
     uint32_t done = 0, subscription;
+    int64_t begun_us = conns->clock->monotonic_us(conns->clock);
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         conns->ranges[lane].count = 0;
     }
@@ -428,6 +445,7 @@ static uint32_t walk_slice(struct conns *conns, struct feed *feed, uint32_t most
         done += walk_one(conns, feed, subscription);
     }
     deliver_flush(conns); /* short ones get their cursors while the feed is still at `walked` */
+    send_measure(conns, begun_us, done);
     return done;
 }
 
@@ -453,6 +471,45 @@ static void walk_measure(struct conns *conns, const struct feed *feed, uint32_t 
     histogram_add(&conns->stats->fan_out, feed->subscribers.size);
 }
 
+/*
+ * How long a large feed rests before its next round, us; 0: not at all.
+ *
+ * A send costs nearly the same for one message as for twenty, so a round had better carry all that are on their way.
+ * Publishers who wait for their messages to arrive send the next ones all at once, just after a round: the rest ends
+ * when a sixteenth of a round has passed without a message, or after half a round. A message that comes alone, as the
+ * last did, or later than half a round after the last round, is not held up at all.
+ */
+static uint32_t rest_of(const struct conns *conns, struct feed *feed)
+{
+    uint32_t now_us = (uint32_t)conns->now_us;
+    uint32_t round_us = (uint32_t)((uint64_t)feed->subscribers.size * conns->send_ns / 1000);
+    bool begins = !feed->walk || feed_walk_is_at_start(conns->feeds, feed);
+    bool busy = (feed->shared || feed->tail - feed->walked > 1) && now_us - feed->round_us <= round_us / 2;
+    if (feed->subscribers.size <= SLICE_DELIVERIES || !begins || !(busy || feed->resting)) {
+        feed->resting = false;
+        return 0;
+    }
+    if (!feed->resting) {
+        feed->resting = true;
+        feed->rest_us = now_us;
+    }
+    int32_t quiet_us = (int32_t)(feed->came_us + round_us / REST_QUIET_OF_ROUND - now_us);
+    int32_t most_us = (int32_t)(feed->rest_us + round_us / REST_MOST_OF_ROUND - now_us);
+    int32_t rest_us = quiet_us < most_us ? quiet_us : most_us;
+    feed->resting = rest_us > 0;
+    return feed->resting ? (uint32_t)rest_us : 0;
+}
+
+static bool feed_rests(struct conns *conns, uint32_t number)
+{
+    uint32_t rest_us = rest_of(conns, feed_at(conns->feeds, number));
+    if (rest_us > 0) {
+        conns->rest_us = conns->rest_us && conns->rest_us < rest_us ? conns->rest_us : rest_us;
+        feeds_rest(conns->feeds, number);
+    }
+    return rest_us > 0;
+}
+
 /* One feed's share. Returns the sends that it took. */
 static uint32_t deliver_feed(struct conns *conns, uint32_t number, uint32_t most)
 {
@@ -460,13 +517,21 @@ static uint32_t deliver_feed(struct conns *conns, uint32_t number, uint32_t most
     uint32_t done = 0, published_us;
     feed_unpark(conns->feeds, number, woken, conns);
     slow_policy(conns, number);
+    if (feed->walked == feed->tail || feed_rests(conns, number)) {
+        return 0;
+    }
     bool walks = feed_walk_begin(conns->feeds, number);
+    feed->shared = feed->shared && !feed_walk_is_at_start(conns->feeds, feed);
     while (walks && done < most) {
+        feed->shared |= walk_at(conns->feeds, feed)->target - feed->walked > 1;
         done += walk_slice(conns, feed, most - done);
         if (feed_walk_settle(conns->feeds, number, &published_us)) {
             walk_measure(conns, feed, published_us);
         }
-        walks = feed->walk != 0;
+        walks = feed->walk && !feed_walk_is_at_start(conns->feeds, feed);
+        if (!walks) {
+            feed->round_us = (uint32_t)conns->clock->monotonic_us(conns->clock);
+        }
     }
     if (feed->walk || feed->walked < feed->tail) {
         feeds_mark_dirty(conns->feeds, number);
@@ -504,6 +569,8 @@ static uint32_t deliver_feeds(struct conns *conns, uint32_t budget, bool small)
 bool deliver_turn(struct conns *conns)
 {
     uint32_t budget = TURN_DELIVERIES_MAX;
+    conns->rest_us = 0;
+    feeds_rested(conns->feeds);
     uint32_t used = deliver_all_ready(conns, budget / 2);
     budget -= used < budget ? used : budget;
     budget = deliver_feeds(conns, budget, true);

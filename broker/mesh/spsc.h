@@ -82,6 +82,13 @@ static inline const struct envelope *spsc_peek(struct spsc *ring)
     return &ring->slots[tail & ring->mask];
 }
 
+/* The envelope `ahead` places behind the next one, if spsc_peek() has seen it. NULL: not yet. Consumer's thread. */
+static inline const struct envelope *spsc_peek_ahead(const struct spsc *ring, uint32_t ahead)
+{
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    return ring->head_seen - tail > ahead ? &ring->slots[(tail + ahead) & ring->mask] : NULL;
+}
+
 /* Drops what spsc_peek() showed. Consumer's thread. */
 static inline void spsc_pop(struct spsc *ring)
 {

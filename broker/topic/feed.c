@@ -165,6 +165,17 @@ uint32_t feeds_dirty_take(struct feeds *feeds)
     return number;
 }
 
+void feeds_rest(struct feeds *feeds, uint32_t number)
+{
+    feed_at(feeds, number)->dirty = true;
+    queue_push(&feeds->resting, &feeds->feeds, offsetof(struct feed, dirty_next), number);
+}
+
+void feeds_rested(struct feeds *feeds)
+{
+    queue_append(&feeds->dirty, &feeds->feeds, offsetof(struct feed, dirty_next), &feeds->resting);
+}
+
 void feed_mark_unsent(struct feeds *feeds, uint32_t number)
 {
     if (!feed_at(feeds, number)->unsent) {

@@ -136,6 +136,9 @@ struct feed {
     struct vector subscribers;
     uint32_t walk;     /* under way; 0: all are at `walked` */
     uint32_t fresh_us; /* when the first message that no walk has taken yet was published: the low 32 bits */
+    uint32_t came_us;  /* the same of the last one that this shard was told of */
+    uint32_t round_us; /* when the last round over the subscribers ended: the low 32 bits */
+    uint32_t rest_us;  /* resting: since when */
     uint32_t waiting;  /* first subscription that is not live, linked by `place` */
     uint32_t holds;    /* by chunk, oldest first */
     uint32_t parked;   /* cursors at the tail */
@@ -155,6 +158,8 @@ struct feed {
     uint8_t lanes_wanted;
     bool known : 1; /* topic: number, epoch and tail are known */
     bool dirty : 1;
+    bool resting : 1; /* dirty, but its next round is better begun a little later (conn/deliver) */
+    bool shared : 1;  /* the last round had sends with more than one message */
     bool unsent : 1;
     bool owes_followed : 1; /* ASK_FOLLOWED is to be sent */
     bool owes_walked : 1;   /* ASK_WALKED is to be sent when walked reaches report_at */
@@ -193,6 +198,7 @@ struct feeds {
     struct slab walks;
     struct filters *matcher;     /* this shard's filters: value = feed */
     struct queue dirty;          /* feeds with something to deliver, in the order in which they got it */
+    struct queue resting;        /* dirty feeds that rest */
     struct queue unsent;         /* feeds with something to ask */
     struct feed_answer *answers; /* for conn/execute, in order */
     uint32_t answer_count;
@@ -244,6 +250,9 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
 /* The next dirty feed, taken off the list; 0: none. */
 uint32_t feeds_dirty_take(struct feeds *feeds);
 void feeds_mark_dirty(struct feeds *feeds, uint32_t number);
+/* A feed that was taken goes back later: with feeds_rested() all of these are dirty again. */
+void feeds_rest(struct feeds *feeds, uint32_t number);
+void feeds_rested(struct feeds *feeds);
 
 /* Begins a walk, or takes into the one under way what has come since. False: all are at the tail. */
 bool feed_walk_begin(struct feeds *feeds, uint32_t number);
@@ -257,6 +266,9 @@ uint32_t feed_walk_next(struct feeds *feeds, struct feed *feed);
  * everybody was sent further; the first message of this was published at *published_us.
  */
 bool feed_walk_settle(struct feeds *feeds, uint32_t number, uint32_t *published_us);
+
+/* Whether the next subscriber of the walk that is under way is the vector's first. */
+bool feed_walk_is_at_start(const struct feeds *feeds, const struct feed *feed);
 
 /* Makes a cursor for a live subscription that was sent up to `offset`, at `walked` or later. 0: no memory. */
 uint32_t cursor_create(struct feeds *feeds, uint32_t subscription, uint64_t offset);

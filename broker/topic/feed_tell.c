@@ -358,6 +358,7 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
     if (feed_tail_is_reached(feeds, feed)) {
         feed->fresh_us = time_us;
     }
+    feed->came_us = time_us;
     feed->tail = tail;
     feed->tail_bytes = tail_bytes;
     if (feed->subscribers.size == 0 && !feed->walk) {

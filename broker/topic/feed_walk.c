@@ -217,6 +217,12 @@ uint32_t feed_walk_next(struct feeds *feeds, struct feed *feed)
     return feed->subscribers.items[walk->parts[walk->at].begin++];
 }
 
+bool feed_walk_is_at_start(const struct feeds *feeds, const struct feed *feed)
+{
+    const struct walk *walk = walk_at(feeds, feed);
+    return walk->parts[walk->at].begin == 0;
+}
+
 static void walk_finish(struct feeds *feeds, struct feed *feed)
 {
     slab_give(&feeds->walks, feed->walk);

@@ -25,7 +25,7 @@ bool idempotency_init(struct idempotency *window, uint32_t keys_max, uint32_t ag
 {
     *window = (struct idempotency){.keys_max = keys_max, .age_max_ms = (int64_t)age_max_s * 1000};
     slab_init(&window->records, sizeof(struct record), keys_max);
-    return index_init(&window->index, &window->records);
+    return index_init_sparse(&window->index, &window->records);
 }
 
 void idempotency_destroy(struct idempotency *window)
@@ -38,7 +38,9 @@ static void oldest_forget(struct idempotency *window)
 {
     uint32_t number = window->oldest;
     window->oldest = record_at(window, number)->newer;
-    if (!window->oldest) {
+    if (window->oldest) {
+        index_prefetch(&window->index, record_at(window, window->oldest)->link.hash); /* the next to be forgotten */
+    } else {
         window->newest = 0;
     }
     index_remove(&window->index, number);
@@ -50,6 +52,11 @@ void idempotency_sweep(struct idempotency *window, int64_t now_ms)
     while (window->oldest && record_at(window, window->oldest)->time_ms + window->age_max_ms < now_ms) {
         oldest_forget(window);
     }
+}
+
+void idempotency_prefetch(const struct idempotency *window, uint64_t topic_hash, struct span key)
+{
+    index_prefetch(&window->index, key_hash(topic_hash, key).low64);
 }
 
 bool idempotency_find(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,

@@ -30,6 +30,9 @@ struct idempotency_answer {
 bool idempotency_init(struct idempotency *window, uint32_t keys_max, uint32_t age_max_s);
 void idempotency_destroy(struct idempotency *window);
 
+/* A look for this key is to come soon: its place in the table is fetched into the cache meanwhile. */
+void idempotency_prefetch(const struct idempotency *window, uint64_t topic_hash, struct span key);
+
 /* Whether this key was answered within the window, and how. */
 bool idempotency_find(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,
                       struct idempotency_answer *answer);

@@ -425,6 +425,13 @@ static void owner_publish(struct owner *owner, struct ticket *ticket)
 
 /* --- asks --- */
 
+void owner_prefetch(const struct owner *owner, const struct envelope *ask)
+{
+    if (ask->kind == ASK_PUBLISH && ask->ticket->key_size) {
+        idempotency_prefetch(&owner->idempotency, ask->ticket->hash, ticket_key(ask->ticket));
+    }
+}
+
 bool owner_has_room(struct owner *owner, uint32_t peer)
 {
     return mesh_tell_room(owner->mesh, owner->shard, peer) >= TELLS_PER_ASK;

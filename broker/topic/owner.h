@@ -124,6 +124,9 @@ void owner_set_time(struct owner *owner, int64_t wall_ms, int64_t monotonic_us);
 /* Works one ask, taking what it points at. False: no room to answer yet, leave it in the ring. */
 bool owner_ask(struct owner *owner, const struct envelope *ask);
 
+/* An ask is to come soon: what it will look at first is fetched into the cache meanwhile. */
+void owner_prefetch(const struct owner *owner, const struct envelope *ask);
+
 /* Works one tell of the federation link, taking what it points at. */
 void owner_tell(struct owner *owner, const struct envelope *tell);
 

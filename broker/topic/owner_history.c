@@ -177,6 +177,8 @@ void owner_read(struct owner *owner, const struct envelope *ask)
         ticket->epoch = 0;
         ticket->first = 1;
         ticket->offset = 0;
+        ticket->position = 1;
+        ticket->position_last = 0;
     }
     struct envelope tell = {.kind = TELL_READ, .ticket = ticket};
     CHECK(mesh_tell(owner->mesh, owner->shard, ask->from, &tell));

@@ -37,11 +37,11 @@ static struct record *record_at(const struct table *table, uint32_t number)
     return slab_at(&table->slab, number);
 }
 
-static void table_init(struct table *table)
+static void table_init(struct table *table, bool sparse)
 {
     table->count = 0;
     slab_init(&table->slab, sizeof(struct record), RECORDS_MAX);
-    assert_true(index_init(&table->index, &table->slab));
+    assert_true(sparse ? index_init_sparse(&table->index, &table->slab) : index_init(&table->index, &table->slab));
 }
 
 static void table_destroy(struct table *table)
@@ -86,13 +86,14 @@ static void random_inserts_and_removes(void **state)
     (void)state;
     static struct table table;
     static const uint32_t spreads[] = {3, 400, UINT32_MAX}; /* hashes that many share, and hashes of one's own */
-    for (uint32_t s = 0; s < sizeof spreads / sizeof spreads[0]; s++) {
-        table_init(&table);
+    for (uint32_t s = 0; s < 2 * sizeof spreads / sizeof spreads[0]; s++) {
+        uint32_t spread = spreads[s / 2];
+        table_init(&table, s % 2);
         random_state = 5 + s;
         for (uint32_t step = 0; step < 40000; step++) {
             bool filling = step / 8000 % 2 == 0;
             if (chance(10) < (filling ? 8u : 2u) && table.count < RECORDS_MAX)
-                add(&table, ((uint64_t)chance(spreads[s]) << 32 | chance(spreads[s])) * 2654435761u);
+                add(&table, ((uint64_t)chance(spread) << 32 | chance(spread)) * 2654435761u);
             else if (table.count > 0)
                 take_out(&table, chance(table.count));
             assert_int_equal(table.index.used, table.count);
@@ -109,7 +110,7 @@ static void buckets_follow_the_records(void **state)
 {
     (void)state;
     static struct table table;
-    table_init(&table);
+    table_init(&table, false);
     assert_int_equal(table.index.bucket_count, 16);
     for (uint64_t i = 0; i < 1000; i++)
         add(&table, i * 0x9E3779B97F4A7C15u);
@@ -129,11 +130,31 @@ static void buckets_follow_the_records(void **state)
     table_destroy(&table);
 }
 
+static void sparse_ones_have_four_buckets_a_record(void **state)
+{
+    (void)state;
+    static struct table table;
+    table_init(&table, true);
+    for (uint64_t i = 0; i < 1000; i++)
+        add(&table, i * 0x9E3779B97F4A7C15u);
+    uint32_t most = table.index.bucket_count;
+    assert_in_range(most, 3996, 4000);
+    while (table.count > 0) /* below the half four go with each record */
+        take_out(&table, 0);
+    assert_int_equal(table.index.bucket_count, most - 4 * 500);
+    for (int i = 0; i < 1000; i++) {
+        add(&table, 7);
+        take_out(&table, 0);
+    }
+    assert_int_equal(table.index.bucket_count, 16);
+    table_destroy(&table);
+}
+
 static void nothing_is_found_in_an_empty_one(void **state)
 {
     (void)state;
     static struct table table;
-    table_init(&table);
+    table_init(&table, false);
     assert_int_equal(index_first(&table.index, 0), 0);
     assert_int_equal(index_first(&table.index, UINT64_MAX), 0);
     uint32_t number = add(&table, 7);
@@ -148,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_inserts_and_removes),
         cmocka_unit_test(buckets_follow_the_records),
+        cmocka_unit_test(sparse_ones_have_four_buckets_a_record),
         cmocka_unit_test(nothing_is_found_in_an_empty_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

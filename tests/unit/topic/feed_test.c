@@ -3,7 +3,7 @@
  * real; delivery is played by the test.
  *
  * Beside single cases there is a random run against a slow model. Each reader remembers the next offset that it must
- * be given, so what is lost, doubled or out of order is seen at once; after every step the three parts of the
+ * be given, so what is lost, doubled or out of order is seen at once; after every step the parts of the
  * subscribers, the cursors and the holds of all feeds are compared with what the readers say. All from seeds that a
  * failure names.
  */
