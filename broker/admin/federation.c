@@ -112,9 +112,15 @@ static struct link_report *report_of(const struct link *link)
     return report;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct link_report_node *)a)->name, ((const struct link_report_node *)b)->name);
+}
+
 static json_t *cluster_json(const struct link *link)
 {
     struct link_report *report = report_of(link);
+    qsort(report->nodes, report->node_count, sizeof *report->nodes, by_name);
     json_t *servers = json_array();
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < report->server_count; i++) {

@@ -7,8 +7,8 @@
  *
  * Each topic has, on each host, a publisher and a subscriber that stays there; and one subscriber that wanders: it
  * drops its connection now and then and goes on at another host, from its position. All come back by themselves. A
- * publisher repeats a message with the same idempotency key until it is acknowledged, and only then begins the next, so every
- * message that it has begun is acknowledged in the end.
+ * publisher repeats a message with the same idempotency key until it is acknowledged, and only then begins the next, so
+ * every message that it has begun is acknowledged in the end.
  */
 import assert from 'node:assert/strict';
 
