@@ -364,8 +364,11 @@ static void subscribe(struct link *link, uint32_t number)
     }
     subscription_flush(server);
     link->hungry |= server->state == SERVER_UP && room < 2;
-    server->complete |= server->state == SERVER_UP && interest_is_complete(&link->interest, number) &&
-                        patterns_is_complete(&link->patterns, number);
+    if (server->state == SERVER_UP && !server->complete && interest_is_complete(&link->interest, number) &&
+        patterns_is_complete(&link->patterns, number)) {
+        server->complete = true;
+        link->report_us = INT64_MIN; /* is written in this turn */
+    }
 }
 
 /* --- servers that come and go --- */

@@ -147,7 +147,8 @@ void nodes_listed(struct nodes *nodes, struct server *server, const struct redis
     if (value->kind == REDIS_ARRAY) {
         leavers_forget(nodes, server, value);
     }
-    for (uint32_t i = 0; value->kind == REDIS_ARRAY && i < value->count; i++) {
+    uint32_t count = value->kind == REDIS_ARRAY ? value->count : 0;
+    for (uint32_t i = 0; i < count && server->commands; i++) { /* given up in between, the value would be gone */
         struct span instance = value->items[i].text;
         uint64_t number;
         if (value->items[i].kind == REDIS_STRING && wire_hex_parse(instance, &number)) {

@@ -2,6 +2,7 @@
 #include "cluster/page.h"
 
 #include "cluster/wire.h"
+#include "protocol/command.h"
 
 /* What stands where in the answer. */
 enum { PAGE_EPOCH, PAGE_BASE, PAGE_FIRST, PAGE_LAST, PAGE_ENTRIES, PAGE_ITEMS };
@@ -28,6 +29,13 @@ static struct span field(const struct redis_value *entry, const char *name)
         }
     }
     return SPAN_LITERAL("");
+}
+
+/* A kind that this version does not know is bytes to it. */
+static uint8_t kind_of(struct span text)
+{
+    uint64_t kind = number_of(text);
+    return kind <= PAYLOAD_JSON ? (uint8_t)kind : PAYLOAD_BINARY;
 }
 
 static bool is_entry(const struct redis_value *entry)
@@ -88,7 +96,7 @@ struct relay_page *page_create(const struct redis_value *value)
             .time_ms = (int64_t)number_of(field(entry, "t")),
             .payload = bytes,
             .payload_size = (uint32_t)payload.size,
-            .kind = (uint8_t)number_of(field(entry, "k")),
+            .kind = kind_of(field(entry, "k")),
         };
         memcpy(bytes, payload.data, payload.size);
         bytes += payload.size;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/logger.h"
 
 /* Answers of Redis that one turn works, so that a flood of one server does not keep others waiting. */
 #define TURN_ANSWERS_MAX 2048
@@ -81,15 +82,27 @@ static void pause_begin(struct server *server)
     server->pause_us = server->pause_us * 2 < SERVER_PAUSE_US_MAX ? server->pause_us * 2 : SERVER_PAUSE_US_MAX;
 }
 
+/* Tries that fail for the same reason again are not told again. */
+static void log_away(const struct server *server, const char *former_reason)
+{
+    if (server->state == SERVER_UP || strcmp(former_reason, server->reason) != 0) {
+        logger_limited(LOG_WARNING, "redis_away", LOG_U64("server", server->number + 1),
+                       LOG_STR("address", server->address), LOG_STR("reason", server->reason));
+    }
+}
+
 void server_fail(struct server *server, const char *format, ...)
 {
     if (server->state == SERVER_AWAY) {
         return;
     }
+    char former_reason[sizeof server->reason];
+    memcpy(former_reason, server->reason, sizeof former_reason);
     va_list values;
     va_start(values, format);
     vsnprintf(server->reason, sizeof server->reason, format, values);
     va_end(values);
+    log_away(server, former_reason);
     if (server->state == SERVER_UP && server->common->now_us - server->state_us > PAUSE_FORGOTTEN_US) {
         server->pause_us = SERVER_PAUSE_US_MIN;
     }
@@ -149,6 +162,8 @@ static void prove(struct server *server)
     if (server->state == SERVER_TRYING && server->proved_us) {
         move(server, SERVER_UP);
         STATS_ADD(server->common->stats, connects, 1);
+        logger_limited(LOG_INFO, "redis_up", LOG_U64("server", server->number + 1), LOG_STR("address", server->address),
+                       LOG_STR("version", server->version), LOG_STR("run_id", server->run_id));
     }
 }
 

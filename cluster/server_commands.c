@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/logger.h"
 #include "cluster/nodes.h"
 #include "cluster/page.h"
 #include "cluster/server.h"
@@ -181,6 +182,8 @@ static void answered_claim(struct server *server, const struct redis_value *valu
     }
     if (server->generation[0] && memcmp(server->generation, value->text.data, WIRE_HEX_SIZE) != 0) {
         STATS_ADD(server->common->stats, lineage_changes, 1);
+        logger_limited(LOG_WARNING, "redis_lineage_changed", LOG_U64("server", server->number + 1),
+                       LOG_STR("address", server->address), LOG_STR("run_id", server->run_id));
     }
     memcpy(server->generation, value->text.data, WIRE_HEX_SIZE);
     server->claimed = true;

@@ -35,7 +35,10 @@ uint32_t subscription_room(struct server *server)
     server->tokens = server->tokens < most ? server->tokens : most;
     server->tokens_us = server->common->now_us;
     uint32_t room = SERVER_ACKS - (server->acks_sent - server->acks_taken);
-    return server->state != SERVER_UP ? 0 : server->tokens < room ? (uint32_t)server->tokens : room;
+    if (server->state != SERVER_UP || server->tokens < 1) { /* what must be sent at once may have left a debt */
+        return 0;
+    }
+    return server->tokens < room ? (uint32_t)server->tokens : room;
 }
 
 void subscription_flush(struct server *server)

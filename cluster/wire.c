@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <endian.h>
 
+#include "protocol/command.h"
+#include "protocol/topic.h"
+
 enum {
     AT_VERSION = 0,
     AT_CLASS = 1,
@@ -82,7 +85,8 @@ bool wire_parse(struct span bytes, struct wire *wire)
         .time_ms = (int64_t)get64(header + AT_TIME),
         .topic = {header + WIRE_HEADER_SIZE, topic_size},
     };
-    if (topic_size == 0 || topic_size > rest || (uint8_t)header[AT_CLASS] > 1) {
+    if (topic_size > rest || topic_name_check(wire->topic) != TOPIC_OK || topic_is_reserved(wire->topic) ||
+        (uint8_t)header[AT_CLASS] > 1 || wire->kind > PAYLOAD_JSON) {
         return false;
     }
     wire->payload = (struct span){wire->topic.data + topic_size, rest - topic_size};

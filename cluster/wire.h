@@ -49,7 +49,10 @@ struct wire {
 /* Writes the header: all but topic and payload themselves, which the caller puts behind it. */
 void wire_write(const struct wire *wire, char header[WIRE_HEADER_SIZE]);
 
-/* False: not a message of this version. */
+/*
+ * False: not a message of this version, or of no topic that hosts share. Who can write to Redis is trusted as a host
+ * is: what the payload is said to be (JSON, text) is not checked again.
+ */
 bool wire_parse(struct span bytes, struct wire *wire);
 
 /* 16 hex digits, lower case; without a NUL. */

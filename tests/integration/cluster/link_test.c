@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "base/check.h"
+#include "base/logger.h"
 #include "host.h"
 #include "redis_process.h"
 
@@ -737,6 +737,47 @@ static void a_lost_subscription_connection_is_made_again_and_told(void **state)
     turn_until_count(&two, ASK_ARRIVED, 1, "the message");
 }
 
+/* How many channels Redis knows to be subscribed. */
+static long channels(void)
+{
+    say(&redis, "INFO stats");
+    const char *found = strstr(answer, "pubsub_channels:");
+    assert_non_null(found);
+    return strtol(found + strlen("pubsub_channels:"), NULL, 10);
+}
+
+static void readiness_is_back_when_all_is_subscribed_again(void **state)
+{
+    (void)state;
+    settings.subscribe_rate = 20000;
+    start();
+    enum { TOPICS = 10000 };
+    for (uint32_t i = 0; i < TOPICS; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "t/%u", i);
+        host_want(&two, topic, i);
+    }
+    turn_until_count(&two, TELL_WANTED, TOPICS, "subscriptions");
+    assert_int_equal(channels(), TOPICS + 2); /* and those of the probes */
+    redis_process_kill(&redis);
+    turn_until(neither_ready, NULL, "no readiness");
+    host_forget(&two);
+    redis_process_start(&redis);
+    turn_until(both_ready, NULL, "readiness");
+    assert_int_equal(channels(), TOPICS + 2);
+    turn_until_count(&two, TELL_WANTED, TOPICS, "to be told of all");
+    for (uint32_t i = 0; i < TOPICS; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "t/%u", i);
+        host_unwant(&two, topic);
+    }
+    while (channels() > 2) {
+        for (int i = 0; i < 20; i++) {
+            host_turn(&two);
+        }
+    }
+}
+
 static bool is_blocked(void *context)
 {
     (void)context;
@@ -905,6 +946,7 @@ static void links_turn_on_threads_of_their_own(void **state)
 
 int main(int argc, char **argv)
 {
+    logger_level_set(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         TEST(live_messages_reach_other_hosts_and_do_not_come_back),
         TEST(who_wants_nothing_gets_nothing),
@@ -928,6 +970,7 @@ int main(int argc, char **argv)
         TEST(a_replica_is_not_served_until_it_is_a_master),
         TEST(a_first_replica_changes_no_epoch),
         TEST(a_lost_subscription_connection_is_made_again_and_told),
+        TEST(readiness_is_back_when_all_is_subscribed_again),
         TEST(shards_that_take_nothing_are_waited_for),
         TEST(a_full_queue_is_told),
         TEST(a_logged_publish_waits_for_a_server_that_comes_soon),

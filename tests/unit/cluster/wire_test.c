@@ -83,7 +83,18 @@ static void what_no_link_writes_is_refused(void **state)
     static const struct {
         size_t at;
         char byte;
-    } cases[] = {{0, 2}, {0, 0}, {1, 2}, {3, 0}, {3, 9}, {WIRE_STAMP_AT, 'g'}, {WIRE_STAMP_AT, 'A'}, {59, ' '}};
+    } cases[] = {{0, 2},
+                 {0, 0},
+                 {1, 2},
+                 {2, 3},
+                 {3, 0},
+                 {3, 9},
+                 {60, '$'},
+                 {60, '#'},
+                 {62, '/'},
+                 {WIRE_STAMP_AT, 'g'},
+                 {WIRE_STAMP_AT, 'A'},
+                 {59, ' '}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char bytes[128];
         struct wire wire;
