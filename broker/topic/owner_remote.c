@@ -131,14 +131,17 @@ enum remote_gate owner_gate(struct owner *owner, uint32_t number, const struct e
 enum remote_gate owner_gate_ahead(struct owner *owner, uint32_t number, const struct envelope *ask)
 {
     struct remote *remote = remote_of(owner, topic_at(owner, number));
-    if (!remote || !remote->logged || (ask->flags & ASK_CAUGHT_UP)) {
+    if (!remote || !remote->logged) {
         return GATE_OPEN;
     }
     if (remote_waits(remote)) { /* what is fetched now may have been read before the position was given out */
         return owner_park(owner, remote, ask) ? GATE_PARKED : GATE_REFUSED;
     }
     if (remote->interest == REMOTE_AWAY || remote->fetch == FETCH_FAILED) {
-        return GATE_REFUSED;
+        return GATE_REFUSED; /* also if it was parked for a fetch: that failed, and nobody knows */
+    }
+    if (ask->flags & ASK_CAUGHT_UP) {
+        return GATE_OPEN;
     }
     struct envelope later = *ask;
     later.flags |= ASK_CAUGHT_UP;
