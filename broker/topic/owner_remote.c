@@ -134,6 +134,7 @@ enum remote_gate owner_gate_ahead(struct owner *owner, uint32_t number, const st
     if (!remote || !remote->logged) {
         return GATE_OPEN;
     }
+    retry_fetch(owner, remote);
     if (remote_waits(remote)) { /* what is fetched now may have been read before the position was given out */
         return owner_park(owner, remote, ask) ? GATE_PARKED : GATE_REFUSED;
     }

@@ -482,6 +482,28 @@ static void resume_from_a_host_that_is_ahead_waits_for_a_fetch(void **state)
     link_destroy(link);
 }
 
+/* Nobody can know then: the client is to try again, not to give its position up. */
+static void position_stays_unknown_if_the_fetch_for_it_fails(void **state)
+{
+    (void)state;
+    struct link *link = link_create(1, 64, T, kept);
+    append_some(link, 5);
+    struct witness witness = witness_join(link, 0);
+    append_some(link, 3);
+    link->arrival_count = 0;
+    link->away = true; /* the fetch finds out */
+    struct feed_answer answer = resume(link, 0, link->epoch, 8);
+    assert_int_equal(answer.error, REPLY_UNAVAILABLE);
+    answer = resume(link, 0, 0x77, 8);
+    assert_int_equal(answer.error, REPLY_UNAVAILABLE);
+    link->away = false;
+    host_time(link->host, 2000);
+    assert_true(resume(link, 0, link->epoch, 8).recovered);
+    witness_read(&witness);
+    assert_int_equal(witness.offset, 8);
+    link_destroy(link);
+}
+
 static void while_redis_is_away(void **state)
 {
     (void)state;
@@ -753,6 +775,7 @@ int main(void)
         cmocka_unit_test(old_messages_of_a_former_epoch_are_dropped),
         cmocka_unit_test(resume_reaches_across_gap_and_epoch),
         cmocka_unit_test(resume_from_a_host_that_is_ahead_waits_for_a_fetch),
+        cmocka_unit_test(position_stays_unknown_if_the_fetch_for_it_fails),
         cmocka_unit_test(while_redis_is_away),
         cmocka_unit_test(failed_fetch_is_tried_again),
         cmocka_unit_test(read_opens_the_topic),
