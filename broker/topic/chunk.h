@@ -23,7 +23,7 @@
  *
  * A chunk may begin with a *gap* instead of a message: an entry that stands for messages which the topic had and this
  * log lacks. It has a position of its own (its offset is that of the last message that is missing), and in each lane
- * the bytes that tell of it (raw: none), so whoever walks the log is told in its place.
+ * the bytes that tell of it, so whoever walks the log is told in its place.
  *
  * References are counted; a chunk holds one on the next, so that whoever holds a chunk holds all that follow.
  * A filter's log is made of chunks too; these have no LANE_RAW of their own unless somebody reads it.

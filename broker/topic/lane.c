@@ -2,8 +2,10 @@
 #include "topic/lane.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
+#include "protocol/close_code.h"
 #include "protocol/ws_frame.h"
 
 static const struct {
@@ -112,7 +114,19 @@ size_t lane_write(struct lane_writer *writer, enum lane lane, const struct messa
     return write_plain(dialect, &reply, out, room, needed);
 }
 
-bool lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *size)
+static size_t write_close(uint16_t code, char *out, size_t room, size_t *needed)
+{
+    const char *sentence = close_code_sentence(code);
+    char frame[WS_CONTROL_FRAME_MAX];
+    *needed = ws_close_write(frame, code, (struct span){sentence, strlen(sentence)});
+    if (*needed > room) {
+        return 0;
+    }
+    memcpy(out, frame, *needed);
+    return *needed;
+}
+
+size_t lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *needed)
 {
     const struct dialect *dialect = dialect_of(lanes[lane].dialect);
     const struct reply reply = {
@@ -123,8 +137,8 @@ bool lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, ch
         .to_offset = gap->to,
         .reason = gap->reason,
     };
-    *size = 0;
-    return dialect->encode(&reply, NULL, 0) == 0 || write_plain(dialect, &reply, out, room, size) > 0;
+    return dialect->id == DIALECT_RAW ? write_close(CLOSE_POSITION_LOST, out, room, needed)
+                                      : write_plain(dialect, &reply, out, room, needed);
 }
 
 struct span lane_raw_payload(const char *frame, size_t size)

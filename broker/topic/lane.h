@@ -67,10 +67,11 @@ size_t lane_write(struct lane_writer *writer, enum lane lane, const struct messa
                   size_t *needed);
 
 /*
- * Writes a gap as a lane's readers are told of it, as lane_write(). Deflated lanes have it plain. True, and *size 0:
- * the dialect has no words for it (raw). False: it does not fit, *size is what it needs.
+ * Writes a gap as a lane's readers are told of it, as lane_write(). Deflated lanes have it plain. The raw dialect has
+ * no words for it: its readers are closed (4409), by a frame that stands in the log like any other. What follows in the
+ * log may still be sent to them; a client that was closed does not look at it (RFC 6455 5.5.1).
  */
-bool lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *size);
+size_t lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *needed);
 
 /* The payload inside of one LANE_RAW frame, and its kind. */
 struct span lane_raw_payload(const char *frame, size_t size);

@@ -134,11 +134,12 @@ enum remote_gate owner_gate_ahead(struct owner *owner, uint32_t number, const st
     if (!remote || !remote->logged) {
         return GATE_OPEN;
     }
+    retry_fetch(owner, remote);
     if (remote_waits(remote)) { /* what is fetched now may have been read before the position was given out */
         return owner_park(owner, remote, ask) ? GATE_PARKED : GATE_REFUSED;
     }
-    if (remote->interest == REMOTE_AWAY || remote->fetch == FETCH_FAILED) { /* also if the fetch was for this ask */
-        return GATE_REFUSED;
+    if (remote->interest == REMOTE_AWAY || remote->fetch == FETCH_FAILED) {
+        return GATE_REFUSED; /* also if it was parked for a fetch: that failed, and nobody knows */
     }
     if (ask->flags & ASK_CAUGHT_UP) {
         return GATE_OPEN;

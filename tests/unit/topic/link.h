@@ -26,6 +26,7 @@ struct link {
     bool deaf;         /* answers nothing */
     bool mute;         /* what is published does not arrive */
     bool forgetful;    /* what it is asked to relay is done, but not answered in time */
+    bool slow;         /* reads a page at once, and answers when the test lets it: link_let_go() */
     uint32_t page_max;
     /* Redis */
     uint64_t epoch;
@@ -46,6 +47,7 @@ struct link {
     uint64_t arrivals[LINK_ARRIVALS_MAX]; /* offsets, to arrive */
     uint64_t arrival_epochs[LINK_ARRIVALS_MAX];
     uint32_t arrival_count;
+    struct relay *held; /* a fetch that is answered later */
 };
 
 static inline uint32_t link_peer(const struct link *link)
@@ -194,8 +196,21 @@ static inline void link_work_fetch(struct link *link, uint32_t shard, struct rel
     link->fetches++;
     relay->status = link->away ? RELAY_AWAY : RELAY_DONE;
     relay->page = link->away ? NULL : link_page(link, relay);
+    if (link->slow) {
+        link->held = relay;
+        return;
+    }
     struct envelope tell = {.kind = TELL_FETCHED, .topic = relay->topic, .relay = relay};
     link_tell(link, shard, &tell);
+}
+
+/* The answer to a fetch comes at last. */
+static inline void link_let_go(struct link *link)
+{
+    struct envelope tell = {.kind = TELL_FETCHED, .topic = link->held->topic, .relay = link->held};
+    link->held = NULL;
+    link->slow = false;
+    link_tell(link, link_owner(link), &tell);
 }
 
 static inline void link_work(struct link *link, const struct envelope *ask)

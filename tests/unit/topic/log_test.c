@@ -352,7 +352,7 @@ static void gap_stands_in_its_place_in_each_lane(void **state)
     assert_true(chunk_is_gap(chunk, 0));
     assert_false(chunk_is_gap(chunk, 1));
     assert_int_equal(chunk_gap(chunk).to, 9);
-    assert_int_equal(chunk_lane(chunk, LANE_RAW)->ends[0], 0);
+    assert_true(lane_shows(chunk, LANE_RAW, 0, "\x11\x39")); /* a close frame, 4409 */
     assert_true(lane_shows(chunk, LANE_JSON, 0, "\"from\":4,\"to\":9,\"reason\":\"expired\""));
     assert_true(lane_shows(chunk, LANE_JSON, 1, "\"offset\":10"));
     assert_int_equal(chunk_message(chunk, 2, topic).offset, 11);
@@ -371,8 +371,9 @@ static void lane_made_later_tells_of_the_gap(void **state)
     struct chunk *chunk = log_find(&log, 4);
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         assert_true(chunk_lane_make(chunk, lane, 3, &writer, topic));
-        assert_int_equal(chunk_lane(chunk, lane)->ends[0] == 0, lane == LANE_RAW || lane == LANE_RAW_DEFLATED);
+        assert_true(chunk_lane(chunk, lane)->ends[0] > 0);
     }
+    assert_true(lane_shows(chunk, LANE_RAW_DEFLATED, 0, "\x11\x39"));
     assert_true(lane_shows(chunk, LANE_SSE, 0, "event: gap"));
     assert_true(lane_shows(chunk, LANE_SSE, 1, "id: 0000000000000009:10"));
     assert_true(log_lanes(&log, RAW | LANE_BIT(LANE_SSE), &writer, topic)); /* in the open one */

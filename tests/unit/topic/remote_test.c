@@ -338,6 +338,26 @@ static void too_many_early_messages_are_one_more_fetch(void **state)
     link_destroy(link);
 }
 
+/* Cut off and back again while a page was on its way: that page is too old to say that nothing is missing. */
+static void page_from_before_a_cut_is_not_the_last_one(void **state)
+{
+    (void)state;
+    struct link *link = link_create(1, 64, T, unkept);
+    struct witness witness = witness_join(link, 0);
+    link->slow = true;
+    append_some(link, 2);
+    link_arrive(link, link->epoch, 2);
+    link_settle(link);
+    append_some(link, 1); /* lost on its way */
+    link_tell_wanted(link, RELAY_AWAY);
+    link_tell_wanted(link, RELAY_DONE);
+    link_settle(link);
+    link_let_go(link);
+    witness_read(&witness);
+    assert_int_equal(witness.offset, 3);
+    link_destroy(link);
+}
+
 static void lost_messages_are_a_gap_in_their_place(void **state)
 {
     (void)state;
@@ -482,6 +502,28 @@ static void resume_from_a_host_that_is_ahead_waits_for_a_fetch(void **state)
     link_destroy(link);
 }
 
+/* Nobody can know then: the client is to try again, not to give its position up. */
+static void position_stays_unknown_if_the_fetch_for_it_fails(void **state)
+{
+    (void)state;
+    struct link *link = link_create(1, 64, T, kept);
+    append_some(link, 5);
+    struct witness witness = witness_join(link, 0);
+    append_some(link, 3);
+    link->arrival_count = 0;
+    link->away = true; /* the fetch finds out */
+    struct feed_answer answer = resume(link, 0, link->epoch, 8);
+    assert_int_equal(answer.error, REPLY_UNAVAILABLE);
+    answer = resume(link, 0, 0x77, 8);
+    assert_int_equal(answer.error, REPLY_UNAVAILABLE);
+    link->away = false;
+    host_time(link->host, 2000);
+    assert_true(resume(link, 0, link->epoch, 8).recovered);
+    witness_read(&witness);
+    assert_int_equal(witness.offset, 8);
+    link_destroy(link);
+}
+
 static void while_redis_is_away(void **state)
 {
     (void)state;
@@ -561,6 +603,8 @@ static void read_opens_the_topic(void **state)
         append_some(link, 4);
         link->arrival_count = 0;
     }
+    sweep(link);
+    assert_int_equal(link->unwants, 0); /* the next reader may come soon */
     host_time(link->host, 6000);
     sweep(link);
     assert_int_equal(link->unwants, 1);
@@ -748,11 +792,13 @@ int main(void)
         cmocka_unit_test(holes_are_fetched_before_anything_later_is_shown),
         cmocka_unit_test(more_than_a_page_is_fetched_page_by_page),
         cmocka_unit_test(too_many_early_messages_are_one_more_fetch),
+        cmocka_unit_test(page_from_before_a_cut_is_not_the_last_one),
         cmocka_unit_test(lost_messages_are_a_gap_in_their_place),
         cmocka_unit_test(new_epoch_is_a_gap_and_counts_anew),
         cmocka_unit_test(old_messages_of_a_former_epoch_are_dropped),
         cmocka_unit_test(resume_reaches_across_gap_and_epoch),
         cmocka_unit_test(resume_from_a_host_that_is_ahead_waits_for_a_fetch),
+        cmocka_unit_test(position_stays_unknown_if_the_fetch_for_it_fails),
         cmocka_unit_test(while_redis_is_away),
         cmocka_unit_test(failed_fetch_is_tried_again),
         cmocka_unit_test(read_opens_the_topic),
