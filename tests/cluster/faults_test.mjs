@@ -350,6 +350,36 @@ test('without Redis live topics are served locally, and publishers to logged one
         assert.equal((await client.inbox.takeUntil((delivery) => delivery.op === 'message')).data, 3);
     }));
 
+test('live topics while Redis comes and goes: local subscribers miss nothing, others see nothing twice', () =>
+    withCluster({}, async (cluster) => {
+        const [here, there] = cluster.hosts;
+        const publisher = await JsonClient.open(here.broker);
+        const seen = { local: [], remote: [] };
+        for (const [name, host] of [['local', here], ['remote', there]]) {
+            const client = await JsonClient.open(host.broker);
+            await client.subscribe('live/a');
+            client.onDelivery = ({ op, data }) => op === 'message' && seen[name].push(data);
+        }
+        let next = 0;
+        const publishSome = async () => {
+            for (let n = 0; n < 100; n++) await publisher.publish('live/a', next++);
+        };
+        await publishSome();
+        await cluster.redis[0].kill();
+        await publishSome();
+        await cluster.redis[0].again();
+        await cluster.untilReady();
+        await publishSome();
+        await until('the last one to arrive', () => seen.remote.at(-1) === next - 1);
+        await until('all to be delivered locally', () => seen.local.length === next);
+        assert.deepEqual(seen.local, Array.from({ length: next }, (_, n) => n));
+        assert.ok(seen.remote.includes(0) && seen.remote.length < next, `${seen.remote.length} of ${next}`);
+        assert.ok(seen.remote.includes(next - 100), 'all is well again when the host says so');
+        assert.ok(seen.remote.every((n, index) => index === 0 || n > seen.remote[index - 1]), 'in order, none twice');
+        const { figures } = await clusterOf(here.broker);
+        assert.ok(figures.live_dropped_away > 0, 'what was not told is counted');
+    }));
+
 test('a publish may wait for Redis as long as cluster.wait_ms says', () =>
     withCluster({ set: { 'cluster.wait_ms': 30_000 } }, async (cluster) => {
         const [here] = cluster.hosts;
