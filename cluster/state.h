@@ -1,5 +1,6 @@
 /*
- * state: what the files of the link share: link.c (turn, asks and tells) and report.c (what others may see of it).
+ * state: what the files of the link share: make.c (its beginning and end), link.c (turn,
+ * asks and tells) and report.c (what others may see of it).
  *
  * Everything is the link's thread's, but for the report and its mutex, the stats and `stopping`. Fixed after
  * link_create(): settings, sizes, the ring.
