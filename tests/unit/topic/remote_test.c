@@ -541,6 +541,7 @@ static void while_redis_is_away(void **state)
     link_settle(link); /* at once, though nobody asks the link again */
     assert_int_equal(host_subscribed(link->host, 0, one)->error, REPLY_UNAVAILABLE);
     feeds_unsubscribe(&link->host->peers[0]->feeds, one);
+    assert_int_equal(STATS_READ(&link->host->peers[link_owner(link)]->stats, asks_unavailable), 2);
     link->away = false;
     append_some(link, 3);
     link_tell_wanted(link, RELAY_DONE);
