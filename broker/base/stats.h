@@ -57,6 +57,7 @@
     X(arrivals_dropped, "Of these, messages that nobody here needs, or that found no room; logged ones are fetched")   \
     X(fetches, "Reads of a logged topic's stream")                                                                     \
     X(gaps_logged, "Gaps put into the logs of logged topics")                                                          \
+    X(asks_unavailable, "Joins, reads and resumes refused because Redis could not be reached, or too many waited")     \
     X(publishes_unavailable, "Publishes to logged topics refused because Redis could not be reached")                  \
     X(topics_forgotten, "Unused topics forgotten after topics.idle_s")                                                 \
     X(memory_refusals, "Requests refused for want of memory")                                                          \

@@ -306,9 +306,6 @@ enum remote_gate owner_gate(struct owner *owner, uint32_t number, const struct e
 /* The same for an ask with a position that is ahead of the topic here, or of an epoch that is not known here. */
 enum remote_gate owner_gate_ahead(struct owner *owner, uint32_t number, const struct envelope *ask);
 
-/* Puts an ask into the line of those that wait. False: REMOTE_PARKED_MAX wait, or no memory. */
-bool owner_park(struct owner *owner, struct remote *remote, const struct envelope *ask);
-
 /* The topic's remote, made if need be. NULL: no memory. */
 struct remote *owner_remote_need(struct owner *owner, uint32_t number);
 void owner_remote_mark_due(struct owner *owner, struct remote *remote);

@@ -64,6 +64,28 @@ static struct ticket *pledge_take(struct owner *owner, uint32_t number)
     return ticket;
 }
 
+static void early_add(struct owner *owner, struct remote *remote, struct relay *relay);
+
+/*
+ * The answer may be here before what others published earlier, so a topic that just filters follow does not open with
+ * this message, as it does with one that comes by the subscription: it is kept as an early one, and what is missing is
+ * fetched. False: nobody follows it.
+ */
+static bool keep_for_filters(struct owner *owner, uint32_t number, struct relay *relay)
+{
+    struct span name = {relay_topic(relay), relay->topic_size};
+    if (!owner_filters_want(owner, name)) {
+        return false;
+    }
+    number = number ? number : owner_topic(owner, relay->hash, NULL, name);
+    struct remote *remote =
+        number && topic_is_logged(owner, topic_at(owner, number)) ? owner_remote_need(owner, number) : NULL;
+    if (remote) {
+        early_add(owner, remote, relay);
+    }
+    return remote != NULL;
+}
+
 /*
  * The message comes by the subscription, too. But for a topic that is not opened yet it might not: then it is as good
  * as arrived, for those here who follow it by a filter.
@@ -80,10 +102,10 @@ void owner_relayed(struct owner *owner, struct relay *relay)
     ticket->offset = relay->offset;
     uint32_t number = owner_topic_find(owner, ticket->hash, ticket_topic(ticket));
     const struct remote *remote = number ? remote_of(owner, topic_at(owner, number)) : NULL;
-    if (remote && remote->opened) {
-        relay_free(relay);
-    } else {
+    if (remote && !remote->opened) {
         owner_logged_arrived(owner, number, relay);
+    } else if (remote || !keep_for_filters(owner, number, relay)) {
+        relay_free(relay);
     }
     owner_published(owner, owner_topic_find(owner, ticket->hash, ticket_topic(ticket)), ticket);
 }
@@ -147,6 +169,7 @@ static uint64_t early_first(const struct remote *remote, uint64_t epoch)
 static bool append(struct owner *owner, uint32_t number, struct span payload, enum payload_kind kind, int64_t time_ms)
 {
     struct message message = {.payload = payload, .kind = kind, .time_ms = time_ms};
+    owner_match_filters(owner, number); /* those that came since the last one */
     return owner_append(owner, number, &message) == REPLY_OK;
 }
 
@@ -159,6 +182,7 @@ static bool append_relay(struct owner *owner, uint32_t number, const struct rela
 static bool append_gap(struct owner *owner, struct remote *remote, const struct gap *gap)
 {
     struct topic *topic = topic_at(owner, remote->topic);
+    owner_match_filters(owner, remote->topic);
     if (!owner_append_gap(owner, remote->topic, gap)) {
         return false;
     }
@@ -315,7 +339,14 @@ static bool page_begin(struct owner *owner, struct remote *remote, const struct 
     const struct topic *topic = topic_at(owner, remote->topic);
     uint64_t before = page->count ? page->entries[0].offset - 1 : page->tail;
     if (!remote->known) {
-        begin(owner, remote, page->epoch, before, page->epoch_base);
+        /* What has arrived already is new for those who follow by a filter, be the page too short to hold it. */
+        uint64_t first_new = early_first(remote, page->epoch);
+        bool earlier = first_new <= before;
+        begin(owner, remote, page->epoch, earlier ? first_new - 1 : before, page->epoch_base);
+        if (earlier) {
+            opens(owner, remote);
+            early_drain(owner, remote);
+        }
         return true;
     }
     const struct gap gap = {.epoch = page->epoch, .from = 0, .to = before, .reason = GAP_EPOCH};

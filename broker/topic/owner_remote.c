@@ -63,7 +63,7 @@ static void remote_close(struct owner *owner, struct remote *remote)
 
 /* --- parking --- */
 
-bool owner_park(struct owner *owner, struct remote *remote, const struct envelope *ask)
+static bool park(struct owner *owner, struct remote *remote, const struct envelope *ask)
 {
     uint32_t number = slab_take(&owner->parked);
     if (!number) {
@@ -104,6 +104,18 @@ static void parked_discard(const struct envelope *ask)
     }
 }
 
+static enum remote_gate refuse(struct owner *owner)
+{
+    STATS_ADD(owner->stats, asks_unavailable, 1);
+    return GATE_REFUSED;
+}
+
+/* Puts an ask into the line of those that wait, unless REMOTE_PARKED_MAX do. */
+static enum remote_gate park_or_refuse(struct owner *owner, struct remote *remote, const struct envelope *ask)
+{
+    return park(owner, remote, ask) ? GATE_PARKED : refuse(owner);
+}
+
 /* Who asks may be the first to find that a fetch works again. */
 static void retry_fetch(struct owner *owner, struct remote *remote)
 {
@@ -123,9 +135,9 @@ enum remote_gate owner_gate(struct owner *owner, uint32_t number, const struct e
         retry_fetch(owner, remote);
     }
     if (remote && remote_waits(remote)) {
-        return owner_park(owner, remote, ask) ? GATE_PARKED : GATE_REFUSED;
+        return park_or_refuse(owner, remote, ask);
     }
-    return topic_is_open(owner, topic) ? GATE_OPEN : GATE_REFUSED;
+    return topic_is_open(owner, topic) ? GATE_OPEN : refuse(owner);
 }
 
 enum remote_gate owner_gate_ahead(struct owner *owner, uint32_t number, const struct envelope *ask)
@@ -136,21 +148,18 @@ enum remote_gate owner_gate_ahead(struct owner *owner, uint32_t number, const st
     }
     retry_fetch(owner, remote);
     if (remote_waits(remote)) { /* what is fetched now may have been read before the position was given out */
-        return owner_park(owner, remote, ask) ? GATE_PARKED : GATE_REFUSED;
+        return park_or_refuse(owner, remote, ask);
     }
     if (remote->interest == REMOTE_AWAY || remote->fetch == FETCH_FAILED) {
-        return GATE_REFUSED; /* also if it was parked for a fetch: that failed, and nobody knows */
+        return refuse(owner); /* also if it was parked for a fetch: that failed, and nobody knows */
     }
     if (ask->flags & ASK_CAUGHT_UP) {
         return GATE_OPEN;
     }
     struct envelope later = *ask;
     later.flags |= ASK_CAUGHT_UP;
-    if (!owner_park(owner, remote, &later)) {
-        return GATE_REFUSED;
-    }
     owner_fetch_owe(owner, remote);
-    return GATE_PARKED;
+    return park_or_refuse(owner, remote, &later);
 }
 
 /* Works what was parked, as far as there is room for the answers. False: there is not. */

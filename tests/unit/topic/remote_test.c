@@ -541,6 +541,7 @@ static void while_redis_is_away(void **state)
     link_settle(link); /* at once, though nobody asks the link again */
     assert_int_equal(host_subscribed(link->host, 0, one)->error, REPLY_UNAVAILABLE);
     feeds_unsubscribe(&link->host->peers[0]->feeds, one);
+    assert_int_equal(STATS_READ(&link->host->peers[link_owner(link)]->stats, asks_unavailable), 2);
     link->away = false;
     append_some(link, 3);
     link_tell_wanted(link, RELAY_DONE);
@@ -647,6 +648,45 @@ static void filter_sees_what_is_published_here(void **state)
     witness_read(&witness);
     assert_int_equal(host_answer(link->host, 1)->offset, 6);
     assert_int_equal(STATS_READ(&link->host->peers[0]->stats, filter_copies), 1);
+    link_destroy(link);
+}
+
+static void filter_that_comes_later_gets_the_next_message(void **state)
+{
+    (void)state;
+    struct link *link = link_create(2, 64, T, unkept);
+    struct witness witness = witness_join(link, 0);
+    host_subscribe(link->host, 1, 7, LANE_JSON, "log/#", from_new);
+    link_settle(link);
+    append_some(link, 1);
+    link_arrive_all(link);
+    witness_read(&witness);
+    assert_int_equal(witness.seen, 1);
+    host_deliver(link->host, 1, NULL, NULL);
+    assert_int_equal(STATS_READ(&link->host->peers[1]->stats, filter_copies), 1);
+    link_destroy(link);
+}
+
+/* The answer to a publish overtakes what another host published before. */
+static void filter_misses_nothing_before_its_own_hosts_message(void **state)
+{
+    (void)state;
+    struct link *link = link_create(1, 64, T, unkept);
+    struct witness witness = {.link = link};
+    append_some(link, 5);
+    host_subscribe(link->host, 0, 7, LANE_JSON, "log/#", from_new);
+    link_settle(link);
+    append_some(link, 1); /* 6, by another host */
+    host_publish(link->host, 0, T, "ours");
+    host_turn(link->host, 0);
+    link_turn(link);
+    host_tells(link->host, 0, UINT32_MAX); /* 7 is answered */
+    link_arrive(link, link->epoch, 6);
+    link_arrive(link, link->epoch, 7);
+    host_asks(link->host, 0, UINT32_MAX);
+    witness_read(&witness);
+    assert_int_equal(host_answer(link->host, 0)->offset, 7);
+    assert_int_equal(STATS_READ(&link->host->peers[0]->stats, filter_copies), 2);
     link_destroy(link);
 }
 
@@ -804,6 +844,8 @@ int main(void)
         cmocka_unit_test(read_opens_the_topic),
         cmocka_unit_test(filter_opens_a_topic_with_its_first_message),
         cmocka_unit_test(filter_sees_what_is_published_here),
+        cmocka_unit_test(filter_that_comes_later_gets_the_next_message),
+        cmocka_unit_test(filter_misses_nothing_before_its_own_hosts_message),
         cmocka_unit_test(filter_gets_just_what_is_new),
         cmocka_unit_test(all_is_given_back_with_everything_under_way),
         cmocka_unit_test(each_sees_all_once_or_is_told),
