@@ -1,7 +1,7 @@
 /*
- * storm_test: one fault after another, as a seed has it (SHOAL_SEED=… repeats one), on three hosts and two Redis servers
- * while all publish and subscribe; SHOAL_STORM_STEPS makes it longer. The whole history is checked in the end. What
- * each fault does alone is in faults_test.mjs.
+ * storm_test: one fault after another, as a seed has it (SHOAL_SEED=… repeats one), on three hosts and two Redis
+ * servers while all publish and subscribe; SHOAL_STORM_STEPS makes it longer. The whole history is checked in the end.
+ * What each fault does alone is in faults_test.mjs.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
