@@ -1,10 +1,8 @@
 /* crew: the captain's side. See crew.h. */
 #include "crew.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,16 +10,9 @@
 
 static void enlist(struct crew *crew, uint32_t number)
 {
-    pid_t captain = getpid();
-    crew->pids[number] = fork();
-    if (crew->pids[number] < 0) {
-        die("can't fork member %u", number);
-    }
+    crew->pids[number] = process_fork(); /* nobody stays behind without a captain */
     if (crew->pids[number] == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody stays behind without a captain */
-        if (getppid() == captain) {
-            member_work(&crew->options, &crew->members[number], number);
-        }
+        member_work(&crew->options, &crew->members[number], number);
         _exit(0);
     }
 }

@@ -22,9 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "crew.h"
@@ -74,12 +72,6 @@ static struct {
 } before;
 
 static struct crew crew;
-
-static void nap(int64_t ns)
-{
-    const struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-    nanosleep(&time, NULL);
-}
 
 /* --- progress --- */
 
@@ -346,19 +338,11 @@ static void parse(int argc, char **argv)
     }
 }
 
-/* How many clients a process can hold: all descriptors it may have. */
+/* How many clients a process can hold: all descriptors it may have, and the ports of its two addresses. */
 static uint32_t per_member(void)
 {
-    struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur <= OWN_DESCRIPTORS) {
-        die("the limit on open files is too small: %lu", limit.rlim_cur);
-    }
-    uint64_t clients = limit.rlim_cur - OWN_DESCRIPTORS;
-    return clients < 2 * WEBSOCKET_PER_SOURCE_ADDRESS - 1000 ? (uint32_t)clients
-                                                             : 2 * WEBSOCKET_PER_SOURCE_ADDRESS - 1000;
+    uint32_t clients = process_descriptors(OWN_DESCRIPTORS), ports = 2 * WEBSOCKET_PER_SOURCE_ADDRESS - 1000;
+    return clients < ports ? clients : ports;
 }
 
 /* The crew is there before anything is measured; its processes are not the broker's. */

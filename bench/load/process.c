@@ -2,11 +2,15 @@
 #include "process.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 void die(const char *format, ...)
 {
@@ -47,6 +51,45 @@ double now_s(void)
 uint64_t now_us(void)
 {
     return clock_ns(CLOCK_MONOTONIC) / 1000;
+}
+
+uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+void nap(int64_t ns)
+{
+    const struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    nanosleep(&time, NULL);
+}
+
+int process_fork(void)
+{
+    pid_t parent = getpid(), pid = fork();
+    if (pid < 0) {
+        die("can't fork: %s", strerror(errno));
+    }
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) {
+            _exit(0); /* it has died already */
+        }
+    }
+    return pid;
+}
+
+uint32_t process_descriptors(uint32_t own)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur <= own) {
+        die("the limit on open files is too small: %lu", limit.rlim_cur);
+    }
+    uint64_t clients = limit.rlim_cur - own;
+    return clients < UINT32_MAX ? (uint32_t)clients : UINT32_MAX;
 }
 
 uint64_t process_cpu_ns(int pid)

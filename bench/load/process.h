@@ -21,6 +21,21 @@ uint64_t number_read(const char *name, const char *text, uint64_t most);
 /* Seconds of a clock that only goes on; the same in all processes of this host. */
 double now_s(void);
 uint64_t now_us(void);
+uint64_t now_ns(void);
+
+/* Sleeps. */
+void nap(int64_t ns);
+
+/*
+ * Forks a process that dies with this one. Returns its id, and 0 in the new process; dies if it can't.
+ */
+int process_fork(void);
+
+/*
+ * Raises this process's limit on descriptors as far as it may go. Returns how many of them clients can have, beside
+ * `own`; dies if that is none.
+ */
+uint32_t process_descriptors(uint32_t own);
 
 /* CPU time of a process so far, all threads, user and system, in ns. */
 uint64_t process_cpu_ns(int pid);

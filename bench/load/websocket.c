@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -20,10 +21,15 @@ static uint32_t source_address(uint32_t index)
 
 size_t websocket_request(const char *path, char out[WEBSOCKET_REQUEST_MAX])
 {
+    return websocket_request_with(path, "", out);
+}
+
+size_t websocket_request_with(const char *path, const char *lines, char out[WEBSOCKET_REQUEST_MAX])
+{
     int size = snprintf(out, WEBSOCKET_REQUEST_MAX,
                         "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-                        path);
+                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%s\r\n",
+                        path, lines);
     if (size < 0 || (size_t)size >= WEBSOCKET_REQUEST_MAX) {
         die("the path is too long: %s", path);
     }
@@ -63,17 +69,25 @@ void websocket_send(int descriptor, const char *bytes, size_t size)
     }
 }
 
-/* Byte by byte: what follows the answer's head belongs to the stream. */
-static void await_answer(int descriptor, const char *path)
+/* Looks before it takes: what follows the answer's head belongs to the stream. */
+void websocket_await_answer(int descriptor, const char *path)
 {
-    char answer[4096] = "";
-    size_t size = 0;
-    while (size < 4 || memcmp(answer + size - 4, "\r\n\r\n", 4) != 0) {
-        if (size == sizeof answer - 1 || recv(descriptor, answer + size, 1, 0) != 1) {
+    char answer[4096];
+    const char *end = NULL;
+    ssize_t size = 0, last;
+    while (!end) {
+        last = size;
+        size = recv(descriptor, answer, sizeof answer - 1, MSG_PEEK);
+        if (size <= 0 || size == sizeof answer - 1) {
             die("%s: the connection ended during its handshake", path);
         }
-        size++;
+        if (size == last) { /* a part of the head is there already, so that looking does not wait */
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+        }
+        end = memmem(answer, (size_t)size, "\r\n\r\n", 4);
     }
+    size = recv(descriptor, answer, (size_t)(end - answer) + 4, 0);
+    answer[size > 0 ? size : 0] = '\0';
     if (!strstr(answer, " 101 ")) {
         die("%s: refused: %s", path, answer);
     }
@@ -87,7 +101,7 @@ int websocket_open(uint16_t port, uint32_t index, const char *path)
         die("%s: %s", path, strerror(errno));
     }
     websocket_send(descriptor, request, websocket_request(path, request));
-    await_answer(descriptor, path);
+    websocket_await_answer(descriptor, path);
     return descriptor;
 }
 

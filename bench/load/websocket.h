@@ -20,6 +20,9 @@
 /* The request for an upgrade at that path. Returns its size. */
 size_t websocket_request(const char *path, char out[WEBSOCKET_REQUEST_MAX]);
 
+/* The same with header lines of the caller's, each with its line end. */
+size_t websocket_request_with(const char *path, const char *lines, char out[WEBSOCKET_REQUEST_MAX]);
+
 /*
  * A blocking TCP connection to 127.0.0.1:port from the address for the `index`-th connection. -1 with errno; the
  * descriptor is the caller's.
@@ -28,6 +31,9 @@ int websocket_connect(uint16_t port, uint32_t index);
 
 /* All of it: connects, upgrades, and waits for the answer. Dies if it is refused. */
 int websocket_open(uint16_t port, uint32_t index, const char *path);
+
+/* Waits for the answer to a request on a blocking socket, and takes it and no byte more. Dies if it is refused. */
+void websocket_await_answer(int descriptor, const char *path);
 
 /* A masked frame (`opcode` with FIN) around at most WEBSOCKET_PAYLOAD_MAX bytes. Returns its size. */
 size_t websocket_frame(uint8_t opcode, const void *payload, size_t size, char out[WEBSOCKET_PAYLOAD_MAX + 6]);

@@ -1,4 +1,4 @@
-"""plot: lines over a range of sizes, both axes logarithmic, as SVG. Only Python's standard library."""
+"""plot: SVG, with Python's standard library alone: lines over a range of sizes, both axes logarithmic; and bars."""
 
 import math
 
@@ -56,3 +56,28 @@ def lines(path, title, x_label, series):
         out.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 20 * index + 10}" fill="{colour}">{name}</text>')
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(out + ["</svg>", ""]), encoding="utf-8")
+
+
+BAR, GAP = 16, 14
+COLOUR_OF = dict(zip(["shoal", "bun", "ws", "nats", "nchan", "redis", "floor", "floor-uring"],
+                     ["#1b6ca8", "#c8553d", "#b8860b", "#3a7d44", "#8a5a9e", "#a03050", "#777777", "#aaaaaa"]))
+
+
+def bars(path, title, rows):
+    """rows: [(label, name → figure)]: a cluster of bars a row, each as long as its share of the row's largest."""
+    out, y = [], TOP
+    for label, figures in rows:
+        longest = max(figures.values(), default=0) or 1
+        out.append(f'<text x="{LEFT + 70}" y="{y + 12}" text-anchor="end" font-weight="bold">{label}</text>')
+        for name, value in figures.items():
+            width = (WIDTH - LEFT - RIGHT - 80) * value / longest
+            out += [f'<rect x="{LEFT + 80}" y="{y}" width="{max(width, 1):.1f}" height="{BAR - 2}" '
+                    f'fill="{COLOUR_OF.get(name, "#555555")}"/>',
+                    f'<text x="{LEFT + 86 + width:.1f}" y="{y + 12}">{name} {value:,.3g}</text>']
+            y += BAR
+        y += GAP
+    head = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + GAP}" font-family="sans-serif" '
+            'font-size="13">', f'<rect width="{WIDTH}" height="{y + GAP}" fill="white"/>',
+            f'<text x="{LEFT}" y="24" font-size="16">{title}</text>']
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(head + out + ["</svg>", ""]), encoding="utf-8")
