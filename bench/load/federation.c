@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -48,11 +47,6 @@ static _Atomic uint64_t arrived;
 static _Atomic uint64_t established;
 static _Atomic uint64_t failed;
 static uint64_t *delays_us; /* by message, of `delay` */
-
-static void nap(long ns)
-{
-    nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
-}
 
 static struct shoal_client *client_at(uint16_t port)
 {
