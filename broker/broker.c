@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/logger.h"
 #include "broker/capacity.h"
+#include "broker/federation.h"
 #include "broker/shard.h"
 #include "io/listen.h"
 
@@ -53,7 +54,10 @@ struct broker {
     char address[64]; /* with the port that was given for 0 */
     _Atomic uint32_t connections;
     pthread_barrier_t started;
+    uint64_t instance;
+    uint64_t seed;
     struct admin *admin;
+    struct federation federation;
     const struct stats **stats;   /* by shard, for the admin port */
     struct config *config_before; /* until every shard has the next one */
 };
@@ -173,8 +177,6 @@ static uint64_t random_seed(void)
 static void start_threads(struct broker *broker)
 {
     pthread_barrier_init(&broker->started, NULL, broker->shard_count + 1);
-    uint64_t seed = random_seed();
-    uint64_t instance = random_seed();
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         struct starter *starter = &broker->starters[i];
         *starter = (struct starter){
@@ -189,8 +191,9 @@ static void start_threads(struct broker *broker)
                     .config = broker->config,
                     .verifier = broker->verifier,
                     .connections = &broker->connections,
-                    .seed = seed + ((uint64_t)i << 32),
-                    .instance = instance,
+                    .seed = broker->seed + ((uint64_t)i << 32),
+                    .instance = broker->instance,
+                    .link_peer = federation_peer(&broker->federation),
                 },
         };
         CHECK_MSG(pthread_create(&starter->thread, NULL, shard_thread, starter) == 0, "can't create a thread");
@@ -253,8 +256,8 @@ static bool prepare(struct broker *broker)
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         broker->sockets[i] = -1;
     }
-    return mesh_init(&broker->mesh, broker->shard_count + 1,
-                     broker->config->broker.mesh_slots); /* and the admin port */
+    uint32_t others = 1 + federation_peers(broker->config); /* the admin port, and the link */
+    return mesh_init(&broker->mesh, broker->shard_count + others, broker->config->broker.mesh_slots);
 }
 
 static void stop_threads(struct broker *broker)
@@ -285,6 +288,7 @@ static void broker_free(struct broker *broker)
             close(broker->sockets[i]);
         }
     }
+    federation_destroy(&broker->federation);
     admin_destroy(broker->admin);
     mesh_destroy(&broker->mesh);
     if (broker->verifier) {
@@ -322,6 +326,35 @@ static bool admin_prepare(struct broker *broker, const struct build_identity *bu
     return broker->admin != NULL;
 }
 
+static bool federation_prepare(struct broker *broker, const struct build_identity *build)
+{
+    const struct federation_setup setup = {
+        .config = broker->config,
+        .mesh = &broker->mesh,
+        .connections = &broker->connections,
+        .address = broker->address,
+        .version = build->version,
+        .shard_count = broker->shard_count,
+        .instance = broker->instance,
+        .seed = random_seed(),
+    };
+    const char *problem;
+    bool made = federation_create(&broker->federation, &setup, &problem);
+    if (!made) {
+        logger_write(LOG_ERROR, "federation_failed", LOG_STR("problem", problem));
+    }
+    return made;
+}
+
+static bool federation_serve(struct broker *broker)
+{
+    bool started = federation_start(&broker->federation);
+    if (!started) {
+        logger_write(LOG_ERROR, "federation_failed", LOG_STR("problem", "no memory for its thread"));
+    }
+    return started;
+}
+
 static bool admin_serve(struct broker *broker)
 {
     for (uint32_t i = 0; i < broker->shard_count; i++) {
@@ -333,6 +366,7 @@ static bool admin_serve(struct broker *broker)
         .io_name = broker->starters[0].setup.io->room->name,
         .connections_max = slots_of(broker),
         .tokens = broker->verifier != NULL,
+        .link = broker->federation.link,
     };
     if (!admin_start(broker->admin, &view)) {
         logger_write(LOG_ERROR, "admin_failed", LOG_STR("problem", "no memory for its thread"));
@@ -364,10 +398,12 @@ static struct capacity capacity(const struct broker *broker)
 static void log_ready(const struct broker *broker)
 {
     struct capacity can = capacity(broker);
+    char servers[CONFIG_LIST_MAX];
     logger_write(LOG_INFO, "ready", LOG_STR("data", broker->address), LOG_STR("admin", admin_address(broker->admin)),
                  LOG_U64("shards", broker->shard_count), LOG_STR("io", broker->starters[0].setup.io->room->name),
                  LOG_U64("connections_max", can.connections), LOG_STR("connections_bound", can.bound),
-                 LOG_STR("connections_more", can.change), LOG_BOOL("tokens", broker->verifier != NULL));
+                 LOG_STR("connections_more", can.change), LOG_BOOL("tokens", broker->verifier != NULL),
+                 LOG_STR("redis", federation_servers(&broker->federation, servers, sizeof servers)));
 }
 
 struct broker *broker_start(struct config *config, const struct config_sources *sources,
@@ -378,13 +414,17 @@ struct broker *broker_start(struct config *config, const struct config_sources *
     broker->config = config;
     broker->sources = sources;
     broker->shard_count = config_shards(config);
+    broker->seed = random_seed();
+    broker->instance = random_seed();
     choose_backend(broker);
-    if (!prepare(broker) || !bind_sockets(broker) || !admin_prepare(broker, build)) {
+    if (!prepare(broker) || !bind_sockets(broker) || !admin_prepare(broker, build) ||
+        !federation_prepare(broker, build)) {
         broker_free(broker);
         return NULL;
     }
     start_threads(broker);
-    if (!threads_started(broker) || !admin_serve(broker)) {
+    if (!threads_started(broker) || !federation_serve(broker) || !admin_serve(broker)) {
+        federation_stop(&broker->federation);
         stop_threads(broker);
         broker_free(broker);
         return NULL;
@@ -540,6 +580,7 @@ bool broker_stop(struct broker *broker)
     }
     bool quiet = all_quiet(broker);
     admin_stop(broker->admin);
+    federation_stop(&broker->federation);
     stop_threads(broker);
     struct log_field sums[STATS_COUNT];
     sum_stats(broker, sums);

@@ -68,10 +68,20 @@ static void bury(struct nodes *nodes, int64_t now_us)
     }
 }
 
+static bool any_is_up(const struct server *servers, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (servers[i].state == SERVER_UP) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void nodes_turn(struct nodes *nodes, struct server *servers, uint32_t count, const struct nodes_self *self,
                 int64_t now_us)
 {
-    if (now_us < nodes->beat_us) {
+    if (now_us < nodes->beat_us || !any_is_up(servers, count)) { /* the first beat is with the first server */
         return;
     }
     nodes->beat_us = now_us + NODES_BEAT_US;
@@ -104,9 +114,39 @@ void nodes_leave(struct nodes *nodes, struct server *server)
 
 /* --- what others say --- */
 
+static bool is_listed(const struct redis_value *list, uint64_t instance)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        uint64_t number;
+        if (list->items[i].kind == REDIS_STRING && wire_hex_parse(list->items[i].text, &number) && number == instance) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nodes that were seen on this server and have taken themselves off its list: they have said goodbye. */
+static void leavers_forget(struct nodes *nodes, const struct server *server, const struct redis_value *list)
+{
+    for (uint32_t i = 0; i < nodes->count;) {
+        struct link_report_node *told = &nodes->nodes[i].told;
+        bool seen = told->servers & 1ull << server->number;
+        if (seen && !told->self && !is_listed(list, told->instance)) {
+            told->servers &= ~(1ull << server->number);
+            if (told->servers == 0) {
+                nodes->nodes[i] = nodes->nodes[--nodes->count];
+                continue;
+            }
+        }
+        i++;
+    }
+}
+
 void nodes_listed(struct nodes *nodes, struct server *server, const struct redis_value *value)
 {
-    (void)nodes;
+    if (value->kind == REDIS_ARRAY) {
+        leavers_forget(nodes, server, value);
+    }
     uint32_t count = value->kind == REDIS_ARRAY ? value->count : 0;
     for (uint32_t i = 0; i < count && server->commands; i++) { /* given up in between, the value would be gone */
         struct span instance = value->items[i].text;

@@ -75,7 +75,7 @@ def started(command, log, port, cores, **options):
 
 @contextlib.contextmanager
 def broker(build, log, sets, cores=None):
-    """The broker on free ports: yields its process and port. `sets`: its --set options."""
+    """The broker on free ports: yields its process, with its admin address, and port. `sets`: its --set options."""
     command = [build / "bin/shoald", "--set", "listen.address=127.0.0.1:0", "--set", "admin.address=127.0.0.1:0"]
     for setting in sets:
         command += ["--set", setting]
@@ -92,6 +92,7 @@ def broker(build, log, sets, cores=None):
                 return ready
 
             wait_until(is_ready, "the broker")
+            process.admin = ready[0]["admin"]
             yield process, int(ready[0]["data"].rsplit(":", 1)[1])
         finally:
             stop(process)

@@ -201,7 +201,7 @@ static void append_run(uint64_t operations)
                               .epoch = 1,
                               .time_ms = 1};
     for (uint64_t i = 0; i < operations; i++) {
-        CHECK_MSG(log_append(&append_log, &limits, LANE_BIT(LANE_RAW) | LANE_BIT(LANE_JSON), &writer, &message),
+        CHECK_MSG(log_append(&append_log, &limits, LANE_BIT(LANE_RAW) | LANE_BIT(LANE_JSON), &writer, 0, &message),
                   "no memory");
     }
     lane_writer_destroy(&writer);

@@ -37,15 +37,19 @@ struct admin_setup {
     uint32_t shard_count; /* and so this peer's index */
 };
 
+struct link;
+
 /* What is known once the shards run. Borrowed until admin_destroy(). */
 struct admin_broker {
     const struct stats *const *stats; /* by shard */
     const char *data_address;         /* "127.0.0.1:7070" */
     const char *io_name;
     uint64_t connections_max;
-    bool tokens; /* clients need one */
+    bool tokens;             /* clients need one */
+    const struct link *link; /* to other hosts; NULL: the broker stands alone */
 };
 
+/* What the control thread knows of it; whether federation is well is the link's to say. */
 enum admin_readiness { ADMIN_STARTING, ADMIN_READY, ADMIN_DRAINING };
 
 struct admin;

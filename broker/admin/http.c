@@ -38,6 +38,7 @@ static const struct route routes[] = {
     {"/v1/version", 0, report_version},
     {"/v1/stats", 0, report_stats},
     {"/v1/shards", 0, report_shards},
+    {"/v1/cluster", 0, federation_cluster},
     {"/v1/topics", 0, listing_topics},
     {"/v1/topics/", ROUTE_MORE, listing_topic},
     {"/v1/filters", 0, listing_filters},

@@ -123,9 +123,8 @@ static void write_memory(FILE *out)
 
 static void write_process(FILE *out, const struct admin *admin)
 {
-    bool ready = atomic_load_explicit(&admin->readiness, memory_order_relaxed) == ADMIN_READY;
     uint32_t stuck;
-    figure(out, "shoal_ready", "gauge", "Whether /readyz says yes.", ready);
+    figure(out, "shoal_ready", "gauge", "Whether /readyz says yes.", admin_is_ready(admin));
     figure(out, "shoal_alive", "gauge", "Whether /healthz says yes.", admin_is_alive(admin, &stuck));
     figure(out, "shoal_shards", "gauge", "Shards.", admin->shard_count);
     figure(out, "shoal_connections_max", "gauge", "Connections that there is room for.",
@@ -151,6 +150,9 @@ void metrics_answer(struct request *request, const char *rest)
     write_gauges(out, request->admin);
     write_counters(out, request->admin);
     write_histograms(out, request->admin);
+    if (request->admin->broker.link) {
+        federation_metrics(out, request->admin->broker.link);
+    }
     CHECK_MSG(fclose(out) == 0, "no memory for the metrics");
     request->content_type = "text/plain; version=0.0.4; charset=utf-8";
     request->status = MHD_HTTP_OK;

@@ -28,19 +28,17 @@ void report_health(struct request *request, const char *rest)
     }
 }
 
-static const char *const readiness_names[] = {"starting", "ready", "draining"};
-
-static int readiness_of(const struct admin *admin)
-{
-    return atomic_load_explicit(&admin->readiness, memory_order_relaxed);
-}
-
 void report_readiness(struct request *request, const char *rest)
 {
     (void)rest;
-    int readiness = readiness_of(request->admin);
-    request_answer_json(request, readiness == ADMIN_READY ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
-                        json_pack("{s:s}", "status", readiness_names[readiness]));
+    char why[ADMIN_REASON_MAX];
+    const char *status = admin_status(request->admin, why);
+    json_t *body = json_pack("{s:s}", "status", status);
+    if (why[0]) {
+        json_object_set_new(body, "reason", json_string(why));
+    }
+    bool ready = strcmp(status, "ready") == 0;
+    request_answer_json(request, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, body);
 }
 
 /* --- figures --- */
@@ -144,10 +142,11 @@ void report_stats(struct request *request, const char *rest)
     (void)rest;
     const struct admin *admin = request->admin;
     int64_t now_ms = clock_of_host.wall_ms(&clock_of_host);
+    char why[ADMIN_REASON_MAX];
     json_t *body = json_pack("{s:I, s:I, s:s, s:i, s:I, s:I, s:o}",                         //
                              "time_ms", (json_int_t)now_ms,                                 //
                              "uptime_s", (json_int_t)((now_ms - admin->started_ms) / 1000), //
-                             "status", readiness_names[readiness_of(admin)],                //
+                             "status", admin_status(admin, why),                            //
                              "shards", (int)admin->shard_count,                             //
                              "connections_max", (json_int_t)admin->broker.connections_max,  //
                              "cpu_us", (json_int_t)memory_cpu_us(),                         //

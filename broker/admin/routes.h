@@ -7,6 +7,8 @@
 #ifndef SHOAL_ADMIN_ROUTES_H
 #define SHOAL_ADMIN_ROUTES_H
 
+#include <stdio.h>
+
 #include "admin/state.h"
 
 /* report.c: figures that are read from the statistics */
@@ -18,6 +20,10 @@ void report_shards(struct request *request, const char *rest);
 
 /* metrics.c: the same for Prometheus */
 void metrics_answer(struct request *request, const char *rest);
+
+/* federation.c: Redis servers and other hosts; the metrics of both. */
+void federation_cluster(struct request *request, const char *rest);
+void federation_metrics(FILE *out, const struct link *link);
 
 /* page.c */
 void page_answer(struct request *request, const char *rest);

@@ -19,10 +19,11 @@
 #include "admin/admin.h"
 #include "admin/inspection.h"
 
-#define JOBS_MAX        16
-#define JOB_TIMEOUT_MS  5000
-#define ADMIN_TOKEN_MAX 255
-#define NODE_BYTES_MAX  255
+#define JOBS_MAX         16
+#define JOB_TIMEOUT_MS   5000
+#define ADMIN_TOKEN_MAX  255
+#define NODE_BYTES_MAX   255
+#define ADMIN_REASON_MAX 192
 
 struct request {
     struct admin *admin;
@@ -92,6 +93,12 @@ void http_completed(void *admin, struct MHD_Connection *connection, void **reque
 void request_answer_json(struct request *request, int status, json_t *body);
 /* An error as all of Shoal's HTTP tells them. */
 void request_answer_problem(struct request *request, int status, const char *code, const char *message, bool retry);
+
+/* --- readiness (federation.c) --- */
+
+/* "ready", or what it is instead; `why` is "" unless it is "federation". */
+const char *admin_status(const struct admin *admin, char why[ADMIN_REASON_MAX]);
+bool admin_is_ready(const struct admin *admin);
 
 /* --- jobs (job.c) --- */
 

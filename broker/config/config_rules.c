@@ -99,12 +99,20 @@ static bool digits_valid(const char *text, size_t size)
     return size > 0 && size <= 9 && strspn(text, "0123456789") >= size;
 }
 
-/* redis://[user:password@]host[:port][/db]; the host may be [IPv6]. */
+static size_t scheme_size_of(const char *url, size_t size)
+{
+    static const char *const schemes[] = {"redis://", "rediss://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (size > strlen(schemes[i]) && strncasecmp(url, schemes[i], strlen(schemes[i])) == 0)
+            return strlen(schemes[i]);
+    return 0;
+}
+
+/* redis[s]://[user:password@]host[:port][/db]; the host may be [IPv6]. Whether TLS is built in, the link knows. */
 static bool redis_url_valid(const char *url, size_t size)
 {
-    static const char scheme[] = "redis://";
-    const size_t scheme_size = sizeof scheme - 1;
-    if (size <= scheme_size || strncasecmp(url, scheme, scheme_size) != 0)
+    const size_t scheme_size = scheme_size_of(url, size);
+    if (scheme_size == 0)
         return false;
     const char *at = url + scheme_size;
     const char *end = url + size;
@@ -130,11 +138,21 @@ static void redis_urls_are_valid(const struct config *config, struct config_repo
     for (const char *at = config->cluster.redis; *at; number++) {
         size_t size = strcspn(at, " ");
         if (!redis_url_valid(at, size))
-            config_report_error(report, &place,
-                                "cluster.redis: server %u is not of the form redis://[user:password@]host[:port][/db]",
-                                number);
+            config_report_error(
+                report, &place,
+                "cluster.redis: server %u is not of the form redis[s]://[user:password@]host[:port][/db]", number);
         at += size + (at[size] == ' ');
     }
+}
+
+static void probes_have_time(const struct config *config, struct config_report *report)
+{
+    struct config_place place = place_of(config, "cluster", "timeout_ms");
+    if (config->cluster.timeout_ms <= config->cluster.probe_ms)
+        config_report_error(report, &place,
+                            "cluster.timeout_ms (%u) must be more than cluster.probe_ms (%u): a server has to be "
+                            "probed before it is taken for gone",
+                            config->cluster.timeout_ms, config->cluster.probe_ms);
 }
 
 /* --- namespaces --- */
@@ -192,7 +210,10 @@ static void namespace_log_is_possible(const struct config *config, const struct 
 {
     struct config_place place = place_of_namespace(config, space, "logged");
     if (space->logged && !config->cluster.redis[0])
-        config_report_error(report, &place, "namespace %s is logged: that needs cluster.redis", space->name);
+        config_report_warning(report, &place,
+                              "namespace %s: logged has no effect while cluster.redis is empty: this host alone gives "
+                              "the order, and keeps the history",
+                              space->name);
 }
 
 void config_rules_check(const struct config *config, struct config_report *report)
@@ -201,6 +222,7 @@ void config_rules_check(const struct config *config, struct config_report *repor
     addresses_are_guarded(config, report);
     addresses_differ(config, report);
     redis_urls_are_valid(config, report);
+    probes_have_time(config, report);
     for (uint32_t i = 0; i < config->namespace_count; i++) {
         const struct namespace_config *space = &config->namespaces[i];
         namespace_prefix_is_valid(config, space, report);

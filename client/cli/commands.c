@@ -51,6 +51,13 @@ const struct command commands[] = {
      "  shoal conns --json | jq -r 'select(.behind > 0).id'\n"},
     {"filters", "", 0, 0, LIST, command_filters, "Lists the filters that are followed, a line for each shard.",
      "  shoal filters --limit 20\n"},
+    {"cluster", "", 0, 0, SHOW, command_cluster,
+     "Shows the Redis servers that federate this broker, and the hosts that it knows by them.",
+     "PROBED is how long ago a message went out to the server that came back; LEFT counts topics that are not\n"
+     "subscribed yet; BACKLOG is what waits for the server's answer. What this host sees: others may see less.\n"
+     "\n"
+     "  shoal cluster --watch 1\n"
+     "  shoal cluster --json | jq -r '.servers[] | select(.state != \"up\").problem'\n"},
     {"kick", "ID...", 1, 64, ADMIN, command_kick, "Closes connections with code 4003; they may come back.",
      "The IDs are those of `shoal conns`; a client finds its own as `session` in the greeting.\n"
      "\n"

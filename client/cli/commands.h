@@ -40,6 +40,8 @@ int command_topics(const struct options *options);
 int command_topic(const struct options *options);
 int command_filters(const struct options *options);
 int command_conns(const struct options *options);
+/* cluster.c */
+int command_cluster(const struct options *options);
 /* levers.c */
 int command_kick(const struct options *options);
 int command_drain(const struct options *options);

@@ -35,7 +35,7 @@ import { Browser } from './browser.mjs';
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const BUILD = resolve(dirname(SHOALD), '..');
-const PORTS = [7070, 7071];
+const PORTS = [7070, 7071, 7079, 7080, 7081];
 const PAGE = 'http://127.0.0.1:7071/';
 const TOPIC = 'demo/hello';
 const PRESS_PUBLISH = `[...document.querySelectorAll('button')].find((at) => at.textContent === 'Publish').click()`;

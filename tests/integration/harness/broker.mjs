@@ -51,7 +51,8 @@ process.on('exit', () => running.forEach((process) => process.kill('SIGKILL')));
 
 /*
  * options: shards, backend; set: {"section.key": value}; config: text of a configuration file; env: more variables;
- * files: {name: text}, made in the broker's own folder, which settings call @FOLDER@; program: instead of SHOALD.
+ * files: {name: text}, made in the broker's own folder, which settings call @FOLDER@; program: instead of SHOALD;
+ * launcher: words of a command that becomes the program (nsenter …).
  */
 export async function withBroker(options, body) {
     const broker = await Broker.start(options);
@@ -112,7 +113,7 @@ export class Broker {
         return broker;
     }
 
-    constructor({ shards, backend, set = {}, config, env = {}, files = {}, program = SHOALD }) {
+    constructor({ shards, backend, set = {}, config, env = {}, files = {}, program = SHOALD, launcher = [] }) {
         this.folder = mkdtempSync(join(tmpdir(), 'shoal-test-'));
         this.clients = new Set();
         this.lines = []; // of the log, parsed; what is not JSON stands in `noise`
@@ -123,7 +124,7 @@ export class Broker {
         if (backend !== undefined) this.settings['io.backend'] = backend;
         for (const [name, text] of Object.entries(files)) this.file(name, text);
         if (config !== undefined) this.writeConfig(config);
-        this.spawn(program, env, config !== undefined);
+        this.spawn([...launcher, program], env, config !== undefined);
     }
 
     get configFile() {
@@ -141,11 +142,12 @@ export class Broker {
         writeFileSync(this.configFile, text);
     }
 
-    spawn(program, env, with_file) {
-        const args = Object.entries(this.settings).flatMap(([key, value]) => [
+    spawn([program, ...first], env, with_file) {
+        const settings = Object.entries(this.settings).flatMap(([key, value]) => [
             '--set',
             `${key}=${value}`.replaceAll('@FOLDER@', this.folder),
         ]);
+        const args = [...first, ...settings];
         if (with_file) args.push('--config', this.configFile);
         this.process = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
         running.add(this.process);

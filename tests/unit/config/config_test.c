@@ -158,6 +158,7 @@ static void values_out_of_range_are_refused(void **state)
                                         "cluster.redis=redis://u:p@",
                                         "cluster.redis=redis://h/",
                                         "cluster.redis=redis://[::1",
+                                        "cluster.redis=rediss:h",
                                         "cluster.redis=http://h"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct config *config = load(NULL, NULL, SETS(wrong[i]));
@@ -166,14 +167,14 @@ static void values_out_of_range_are_refused(void **state)
     }
     bad(NULL, SETS("broker.shards=900"), 1,
         EXPECTED("--set broker.shards: broker.shards: '900' is not valid: allowed "
-                 "are auto and 1 to 256"));
+                 "are auto and 1 to 254"));
 }
 
 static void values_at_the_edges_are_taken(void **state)
 {
     (void)state;
     static const char *const right[] = {"broker.shards=1",
-                                        "broker.shards=256",
+                                        "broker.shards=254",
                                         "broker.shards=AUTO",
                                         "broker.mesh_slots=4",
                                         "debug.echo=yes",
@@ -185,6 +186,7 @@ static void values_at_the_edges_are_taken(void **state)
                                         "admin.address=[::ffff:127.0.0.1]:1",
                                         "cluster.redis=redis://u:p@h:6379/0 redis://h redis://[::1]:1/2",
                                         "cluster.redis=redis://u:p@/w@h",
+                                        "cluster.redis=rediss://u:p@h:6380",
                                         "cluster.redis="};
     for (size_t i = 0; i < sizeof right / sizeof *right; i++)
         config_free(good(NULL, NULL, SETS(right[i])));
@@ -335,7 +337,8 @@ static void rules_between_keys_hold(void **state)
     bad(NULL, SETS("namespace.a.prefix=x/+"), 1, EXPECTED("is the start of no topic"));
     bad(NULL, SETS("namespace.a.prefix=x//y"), 1, EXPECTED("is the start of no topic"));
     bad(NULL, SETS("namespace.a.prefix=\xff"), 1, EXPECTED("is the start of no topic"));
-    bad(NULL, SETS("namespace.a.prefix=x", "namespace.a.logged=true"), 1, EXPECTED("namespace a is logged"));
+    bad(NULL, SETS("cluster.timeout_ms=500", "cluster.probe_ms=500"), 1,
+        EXPECTED("must be more than cluster.probe_ms"));
     bad(NULL, SETS("namespace.default.payload_bytes_max=2M"), 1, EXPECTED("is above limits.message_bytes"));
     config_free(good(NULL, NULL, SETS("namespace.a.prefix=x", "namespace.a.logged=true", "cluster.redis=redis://h")));
 }
@@ -350,6 +353,9 @@ static void doubtful_settings_are_warned_of(void **state)
     assert_int_equal(report.warnings, 1);
     config_free(good(NULL, NULL, SETS("auth.hs256_key_file=k", "auth.anonymous=true")));
     assert_int_equal(report.warnings, 1);
+    config_free(good(NULL, NULL, SETS("namespace.a.prefix=x", "namespace.a.logged=true")));
+    assert_int_equal(report.warnings, 1);
+    assert_non_null(strstr(report.text, "warning: namespace a: logged has no effect while cluster.redis is empty"));
 }
 
 static void the_longest_prefix_wins(void **state)
