@@ -71,6 +71,8 @@ static bool parts_init(struct shard *shard, const struct shard_setup *setup)
                             &shard->writer, setup->seed);
     bool feeds = feeds_init(&shard->feeds, setup->shard, setup->shard_count, setup->mesh, config, &shard->stats,
                             &shard->writer, setup->seed);
+    shard->owner.link_peer = setup->link_peer;
+    shard->feeds.link_peer = setup->link_peer;
     bool conns = conns_init(&shard->conns);
     return owner && feeds && conns && shard->conns.principals && shard->inflater_made;
 }
@@ -110,6 +112,11 @@ static void envelope_discard(const struct envelope *envelope)
     case ASK_FILTER:
     case TELL_FOLLOW:
         name_drop(envelope->name);
+        break;
+    case ASK_ARRIVED:
+    case TELL_RELAYED: /* its ticket is known to the owner */
+    case TELL_FETCHED:
+        relay_free(envelope->relay);
         break;
     case TELL_TAIL:
     case TELL_HISTORY:
@@ -232,6 +239,8 @@ static void work_tell(struct shard *shard, const struct envelope *tell)
         replay_answered(&shard->conns, tell->replay);
     } else if (tell->kind == TELL_READ) {
         answer_read(&shard->conns, tell->ticket);
+    } else if (owner_is_told(tell)) {
+        owner_tell(&shard->owner, tell);
     } else {
         feeds_tell(&shard->feeds, tell);
         answer_feeds(&shard->conns);

@@ -42,6 +42,7 @@ struct shard_setup {
     _Atomic uint32_t *connections;   /* of all shards; bounded by limits.connections */
     uint64_t seed;                   /* epochs and hashes: another one in each run */
     uint64_t instance;               /* of this run: clients are told, the same by all shards */
+    uint32_t link_peer;              /* of the federation link on the mesh; 0: there is none */
 };
 
 struct shard {

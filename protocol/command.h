@@ -84,7 +84,8 @@ struct command {
     X(POSITION_INVALID, "position_invalid", false, "The position is ahead of the topic.")                              \
     X(BUSY, "busy", true, "The broker is short of room for this now: try again.")                                      \
     X(DRAINING, "draining", true, "The broker is shutting down: connect again.")                                       \
-    X(UNSUPPORTED, "unsupported", false, "This dialect or mode does not offer this.")
+    X(UNSUPPORTED, "unsupported", false, "This dialect or mode does not offer this.")                                  \
+    X(UNAVAILABLE, "unavailable", true, "The log that the broker's hosts share can't be reached now: try again.")
 
 enum reply_error {
     REPLY_OK = 0,

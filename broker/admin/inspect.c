@@ -148,7 +148,7 @@ static void topic_record(struct inspection *page, struct owner *owner, uint32_t 
     *record = (struct topic_record){
         .number = number,
         .epoch = topic->epoch,
-        .offset = topic->log.tail,
+        .offset = topic_tail_offset(owner, topic),
         .namespace = topic->namespace,
         .lanes = topic->lanes,
     };
@@ -236,7 +236,7 @@ static void feed_record(struct inspection *page, const struct feeds *feeds, uint
         .waiting = count_waiting(feeds, feed, budget),
         .cursors = count_cursors(feeds, feed, budget),
         .epoch = feed->epoch,
-        .tail = feed->tail,
+        .tail = feed->tail + (uint64_t)feed->tail_shift,
         .walked = feed->walked,
         .lanes = feed->lanes,
         .filter = feed->log != NULL,

@@ -51,6 +51,14 @@
     X(slow_disconnects, "Connections closed with 4001")                                                                \
     X(reply_overflows, "Connections closed with 4004")                                                                 \
     X(filter_copies, "Messages put into the log of a filter")                                                          \
+    X(relays_dropped, "Messages of live topics that other hosts were not sent: the link had no room")                  \
+    X(arrivals, "Messages that came from other hosts, or by way of Redis")                                             \
+    X(arrivals_repeated, "Of these, messages that were here already")                                                  \
+    X(arrivals_dropped, "Of these, messages that nobody here needs, or that found no room; logged ones are fetched")   \
+    X(fetches, "Reads of a logged topic's stream")                                                                     \
+    X(gaps_logged, "Gaps put into the logs of logged topics")                                                          \
+    X(asks_unavailable, "Joins, reads and resumes refused because Redis could not be reached, or too many waited")     \
+    X(publishes_unavailable, "Publishes to logged topics refused because Redis could not be reached")                  \
     X(topics_forgotten, "Unused topics forgotten after topics.idle_s")                                                 \
     X(memory_refusals, "Requests refused for want of memory")                                                          \
     X(turns, "Turns of the shard")                                                                                     \
@@ -65,6 +73,9 @@
     X(cursors, "Subscriptions that are behind")                                                                        \
     X(topics, "Topics owned")                                                                                          \
     X(followers, "Shards that follow topics owned here, summed")                                                       \
+    X(remotes, "Topics that are wanted from other hosts")                                                              \
+    X(asks_parked, "Joins and reads that wait for the federation link")                                                \
+    X(publishes_relayed, "Publishes to logged topics that wait for Redis")                                             \
     X(feeds, "Topics and filters followed by this shard's subscribers")                                                \
     X(tickets, "Requests on their way through the mesh")
 

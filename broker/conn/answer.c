@@ -282,15 +282,20 @@ void answer_published(struct conns *conns, struct ticket *ticket)
 static bool write_messages(struct writer *writer, const struct ticket *ticket)
 {
     struct chunk *chunk = ticket->chunk;
-    struct chunk_topic topic = {.name = ticket_topic(ticket), .epoch = ticket->epoch};
-    uint64_t offset = ticket->first;
-    uint64_t last = offset + ticket->read_max - 1;
-    for (; chunk && offset <= ticket->offset && offset <= last && writer->size < READ_BYTES_MAX; offset++) {
-        chunk = chunk_with(chunk, offset);
-        struct message message = chunk_message(chunk, (uint32_t)(offset - chunk->base), topic);
-        if (offset > ticket->first) {
+    uint64_t position = ticket->position;
+    uint64_t last = position + ticket->read_max - 1;
+    last = last < ticket->position_last ? last : ticket->position_last;
+    bool any = false;
+    for (; chunk && position <= last && writer->size < READ_BYTES_MAX; position++) {
+        chunk = chunk_with(chunk, position);
+        if (chunk_is_gap(chunk, (uint32_t)(position - chunk->base))) {
+            continue; /* seen by the offsets */
+        }
+        struct message message = chunk_message(chunk, (uint32_t)(position - chunk->base), ticket_topic(ticket));
+        if (any) {
             writer_literal(writer, ",");
         }
+        any = true;
         writer_literal(writer, "{\"offset\":");
         writer_u64(writer, message.offset);
         writer_literal(writer, ",\"time_ms\":");
@@ -309,7 +314,7 @@ static bool write_messages(struct writer *writer, const struct ticket *ticket)
             writer_literal(writer, "}");
         }
     }
-    return offset > ticket->offset;
+    return position > ticket->position_last;
 }
 
 static void write_history(struct writer *writer, const struct ticket *ticket)

@@ -77,7 +77,7 @@ static bool cursor_advance(struct conns *conns, uint32_t number, uint32_t size)
     uint32_t partial = cursor->partial;
     while (offset < feed->tail) {
         chunk = chunk_with(chunk, offset + 1);
-        const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, feed_chunk_topic(feed));
+        const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, name_span(feed->name));
         uint32_t index = (uint32_t)(offset + 1 - chunk->base);
         uint32_t count = count_known(chunk, feed->tail);
         uint32_t begin = chunk_begin(lane, index) + partial;
@@ -228,7 +228,7 @@ static void gather_cursor(struct conns *conns, struct gather *gather, uint32_t n
     uint32_t partial = cursor->partial;
     while (offset < feed->tail && !gather_is_full(gather)) {
         chunk = chunk_with(chunk, offset + 1);
-        const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, feed_chunk_topic(feed));
+        const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, name_span(feed->name));
         uint32_t begin = chunk_begin(lane, (uint32_t)(offset + 1 - chunk->base)) + partial;
         uint32_t count = count_known(chunk, feed->tail);
         gather_part(conns, gather, number, lane->bytes + begin, lane->ends[count - 1] - begin);
@@ -367,7 +367,7 @@ static struct walk_range *range_of(struct conns *conns, const struct feed *feed,
     range->size = 0;
     while (offset < target) {
         chunk = chunk_with(chunk, offset + 1);
-        const struct chunk_lane *bytes = lane_of_chunk(conns, chunk, lane, feed_chunk_topic(feed));
+        const struct chunk_lane *bytes = lane_of_chunk(conns, chunk, lane, name_span(feed->name));
         uint32_t begin = chunk_begin(bytes, (uint32_t)(offset + 1 - chunk->base));
         uint32_t count = count_known(chunk, target);
         uint32_t size = bytes->ends[count - 1] - begin;

@@ -12,7 +12,7 @@
  * one has every lane that somebody follows.
  */
 static inline const struct chunk_lane *lane_of_chunk(struct conns *conns, struct chunk *chunk, enum lane lane,
-                                                     struct chunk_topic topic)
+                                                     struct span topic)
 {
     if (!chunk_lane(chunk, lane)) {
         const struct chunk *next = chunk_next(chunk);

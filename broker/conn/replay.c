@@ -25,7 +25,7 @@ struct replay {
     struct replay_ask *answers;
     struct replay_ask *answer_at; /* PIECES: where it is */
     uint32_t piece_at;
-    uint64_t offset;     /* the last message replayed: of the piece, or of the filter's log */
+    uint64_t offset;     /* position of the last message replayed: of the piece, or of the filter's log */
     uint64_t tail_until; /* TAIL: up to here */
     struct chunk *chunk; /* borrowed: where `offset` + 1 is, or before */
     uint32_t positions_size;
@@ -280,10 +280,9 @@ static bool put_piece(struct conns *conns, uint32_t slot, struct replay *replay,
         replay->chunk = piece->chunk;
         replay->offset = piece->first - 1;
     }
-    struct chunk_topic topic = {.name = name_span(piece->name), .epoch = piece->epoch};
     while (replay->offset < piece->last && !out_is_full(conns, slot)) {
         replay->chunk = chunk_with(replay->chunk, replay->offset + 1);
-        const struct chunk_lane *bytes = lane_of_chunk(conns, replay->chunk, lane, topic);
+        const struct chunk_lane *bytes = lane_of_chunk(conns, replay->chunk, lane, name_span(piece->name));
         if (!put_frame(conns, slot, bytes, (uint32_t)(replay->offset + 1 - replay->chunk->base))) {
             return false;
         }
@@ -319,7 +318,7 @@ static bool is_settled(const struct replay *replay, const struct chunk_origin *o
         for (uint32_t i = 0; i < answer->piece_count; i++) {
             const struct replay_piece *piece = &answer->pieces[i];
             if (piece->hash == origin->hash) {
-                return origin->offset < piece->first || origin->offset <= piece->last;
+                return origin->position < piece->first || origin->position <= piece->last;
             }
         }
     }

@@ -108,6 +108,7 @@ static void raw_refuse(struct conns *conns, uint32_t slot, enum reply_error erro
         break;
     case REPLY_BUSY:
     case REPLY_TOPICS_LIMIT:
+    case REPLY_UNAVAILABLE:
         conn_close(conns, slot, CLOSE_OVERLOADED);
         break;
     default:
@@ -219,6 +220,7 @@ static int status_of(enum reply_error error)
     case REPLY_BUSY:
     case REPLY_DRAINING:
     case REPLY_TOPICS_LIMIT:
+    case REPLY_UNAVAILABLE:
         return 503;
     default:
         return 400;

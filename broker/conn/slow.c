@@ -14,18 +14,39 @@ static void disconnect(struct conns *conns, uint32_t slot, uint32_t subscription
     }
 }
 
+/* What a jump passes over. */
+struct skipped {
+    uint64_t epoch;
+    uint64_t from; /* public offset */
+    uint64_t count;
+};
+
+static bool next_is_epoch_gap(const struct chunk *chunk, const struct cursor *cursor)
+{
+    return cursor->offset + 1 == chunk->base && chunk->has_gap && chunk->gap_reason == GAP_EPOCH;
+}
+
 /*
  * What lies between is told as a gap, but not now: its reader takes nothing, and may be passed many times before it
  * does. One cursor remembers one gap, however long; frames that wait would grow with the stream.
+ *
+ * If the epoch changed in between, what it missed can't be counted: `missed` is MISSED_EPOCH. And if the log itself
+ * tells so next, nothing more is to be told.
  */
-static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, uint64_t from, uint64_t to)
+static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, const struct skipped *skipped)
 {
-    STATS_ADD(conns->stats, messages_skipped, to - from + 1);
+    STATS_ADD(conns->stats, messages_skipped, skipped->count);
     if (conn_at(conns, slot)->dialect == DIALECT_RAW) {
         return; /* can't be told */
     }
-    if (cursor->missed == 0) {
-        cursor->missed = from;
+    const struct chunk *chunk = cursor_chunk(conns->feeds, cursor);
+    if (chunk->epoch != skipped->epoch) {
+        cursor->missed = MISSED_EPOCH;
+    } else if (cursor->missed == 0) {
+        cursor->missed = skipped->from;
+    }
+    if (next_is_epoch_gap(chunk, cursor)) {
+        cursor->missed = 0;
     }
     conn_at(conns, slot)->flags |= CONN_MISSED;
 }
@@ -34,12 +55,17 @@ static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, uint
 static void jump(struct conns *conns, uint32_t slot, uint32_t number, struct chunk *chunk, uint64_t first)
 {
     struct cursor *cursor = cursor_at(conns->feeds, number);
-    uint64_t from = cursor->offset + 1;
+    const struct chunk *from = cursor_chunk(conns->feeds, cursor);
+    const struct skipped skipped = {
+        .epoch = from->epoch,
+        .from = chunk_offset(from, cursor->offset + 1),
+        .count = first - 1 - cursor->offset,
+    };
     bool dropped;
     bool at_tail = cursor_move(conns->feeds, number, chunk, first - 1, 0, &dropped);
     CHECK(!at_tail); /* `first` is there to be read */
-    if (from < first) {
-        miss(conns, slot, cursor, from, first - 1);
+    if (skipped.count > 0) {
+        miss(conns, slot, cursor, &skipped);
     }
 }
 
@@ -75,16 +101,24 @@ void slow_policy(struct conns *conns, uint32_t feed)
     }
 }
 
+/* The offset of the last message that was skipped. What a gap in the log tells by itself next is left to it. */
+static uint64_t skipped_to(const struct chunk *chunk, const struct cursor *cursor)
+{
+    bool gap_is_next = cursor->offset + 1 == chunk->base && chunk->has_gap;
+    return gap_is_next ? chunk->gap_from - 1 : chunk_offset(chunk, cursor->offset);
+}
+
 static void tell_gap(struct conns *conns, uint32_t slot, struct cursor *cursor)
 {
     const struct feed *feed = feed_at(conns->feeds, subscription_at(conns->feeds, cursor->subscription)->feed);
+    const struct chunk *chunk = cursor_chunk(conns->feeds, cursor);
     const struct reply gap = {
         .kind = REPLY_KIND_GAP,
         .topic = name_span(feed->name),
-        .epoch = feed->epoch,
-        .from_offset = cursor->missed,
-        .to_offset = cursor->offset,
-        .reason = GAP_SLOW,
+        .epoch = chunk->epoch,
+        .from_offset = cursor->missed == MISSED_EPOCH ? 0 : cursor->missed,
+        .to_offset = skipped_to(chunk, cursor),
+        .reason = cursor->missed == MISSED_EPOCH ? GAP_EPOCH : GAP_SLOW,
     };
     cursor->missed = 0;
     STATS_ADD(conns->stats, gaps_told, 1);

@@ -48,15 +48,15 @@ enum envelope_kind {
                     any host, this one too */
     /* tells */
     TELL_PUBLISHED, /* ticket, with its status, epoch and offset set */
-    TELL_JOINED,    /* feed, topic, epoch, offset (the tail), lanes, status; else than REPLY_OK: not joined */
+    TELL_JOINED,    /* feed, topic, epoch, offset (the tail), shift, lanes, status; else than REPLY_OK: not joined */
     TELL_LEFT,      /* feed */
     TELL_FILTERED,  /* feed, lanes: the ASK_FILTER is done at this owner */
-    TELL_FOLLOW,    /* name (reference given), hash, topic, epoch, offset: a topic that matches one of your filters */
-    TELL_TAIL,      /* feed, chunk (reference given: the one with the first new message; NULL: nothing new), offset (the
-                       new tail), bytes (of the log up to there), time_us, flags */
-    TELL_HISTORY,   /* ref, chunk (reference given, or NULL), epoch, offset (deliver after this one), status */
-    TELL_READ,      /* ticket */
-    TELL_REPLAY,    /* replay */
+    TELL_FOLLOW,    /* name (reference given), topic, epoch, offset, shift: a topic that matches one of your filters */
+    TELL_TAIL,    /* feed, chunk (reference given: the one with the first new message; NULL: nothing new), epoch, offset
+                     (the new tail), shift, bytes (of the log up to there), time_us, flags */
+    TELL_HISTORY, /* ref, chunk (reference given, or NULL), epoch, offset (deliver after this one), shift, status */
+    TELL_READ,    /* ticket */
+    TELL_REPLAY,  /* replay */
     TELL_INSPECTED, /* inspection, filled */
     /* tells of the federation link */
     TELL_RELAYED, /* relay, with its status, epoch and offset set */
@@ -72,8 +72,10 @@ enum history_status {
     HISTORY_EXPIRED, /* the history begins later */
     HISTORY_EPOCH,   /* the position is of another epoch */
     HISTORY_AHEAD,   /* the position was never given out */
+    HISTORY_AWAY,    /* not known: what could tell can't be reached now */
 };
 
+enum { ASK_CAUGHT_UP = 1 };    /* flags of an ask that the owner has parked: the stream was fetched for it */
 enum { TELL_TAIL_REPORT = 1 }; /* flags: the owner waits for an ASK_WALKED */
 
 struct envelope {
@@ -89,9 +91,12 @@ struct envelope {
     uint32_t feed;  /* number in the follower's table of feeds */
     uint32_t ref;
     uint32_t time_us; /* TELL_TAIL: when the first new message was published: monotonic, its low 32 bits */
-    uint64_t hash;    /* of the topic's name */
+    union {
+        uint64_t hash; /* of the topic's name */
+        int64_t shift; /* TELL_JOINED, TELL_FOLLOW, TELL_TAIL, TELL_HISTORY: public offset of `offset` - `offset` */
+    };
     uint64_t epoch;
-    uint64_t offset;
+    uint64_t offset; /* ASK_HISTORY: public; else a position of the log (topic/chunk.h) */
     union {
         struct chunk *chunk;
         struct name *name;

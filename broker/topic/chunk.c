@@ -100,11 +100,18 @@ void chunk_drop(struct chunk *chunk)
     }
 }
 
-static void info_set(struct chunk *chunk, int64_t time_ms, enum payload_kind kind)
+/* The first message says what holds for all. */
+static void chunk_begins(struct chunk *chunk, int64_t time_ms, uint64_t epoch, uint64_t offset)
 {
     if (chunk->count == 0) {
         chunk->time_ms = time_ms;
+        chunk->epoch = epoch;
+        chunk->shift = (int64_t)(offset - chunk->base);
     }
+}
+
+static void info_set(struct chunk *chunk, int64_t time_ms, enum payload_kind kind)
+{
     int64_t delta = time_ms - chunk->time_ms;
     chunk->infos[chunk->count] = (struct chunk_info){
         .time_delta_ms = delta < 0            ? 0
@@ -155,7 +162,37 @@ bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct 
         }
     }
     if (fits) {
+        chunk_begins(chunk, message->time_ms, message->epoch, message->offset);
         info_set(chunk, message->time_ms, message->kind);
+        message_done(chunk);
+    }
+    return fits;
+}
+
+bool chunk_append_gap(struct chunk *chunk, struct span topic, const struct gap *gap, int64_t time_ms, uint32_t *room)
+{
+    CHECK(chunk->count == 0 && !chunk->origins);
+    bool fits = true;
+    *room = 0;
+    for (int i = 0; i < LANE_COUNT; i++) {
+        struct chunk_lane *lane = chunk_lane(chunk, i);
+        if (!lane) {
+            continue;
+        }
+        size_t needed;
+        size_t size = lane_write_gap(i, topic, gap, lane->bytes, lane->room, &needed);
+        if (size == 0) {
+            fits = too_small(room, needed);
+        } else {
+            lane->ends[0] = (uint32_t)size;
+        }
+    }
+    if (fits) {
+        chunk->has_gap = true;
+        chunk->gap_from = gap->from;
+        chunk->gap_reason = (uint8_t)gap->reason;
+        chunk_begins(chunk, time_ms, gap->epoch, gap->to);
+        info_set(chunk, time_ms, PAYLOAD_BINARY);
         message_done(chunk);
     }
     return fits;
@@ -181,8 +218,9 @@ bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t i
         }
     }
     if (fits) {
+        chunk_begins(chunk, chunk_time_ms(from, index), FILTER_EPOCH, chunk->base);
         info_set(chunk, chunk_time_ms(from, index), from->infos[index].kind);
-        chunk->origins[chunk->count] = (struct chunk_origin){.hash = hash, .offset = from->base + index};
+        chunk->origins[chunk->count] = (struct chunk_origin){.hash = hash, .position = from->base + index};
         message_done(chunk);
     }
     return fits;
@@ -194,29 +232,40 @@ void chunk_seal(struct chunk *chunk, struct chunk *next)
     atomic_store_explicit(&chunk->next, next, memory_order_release);
 }
 
-struct message chunk_message(const struct chunk *chunk, uint32_t index, struct chunk_topic topic)
+struct message chunk_message(const struct chunk *chunk, uint32_t index, struct span topic)
 {
     const struct chunk_lane *raw = chunk_lane(chunk, LANE_RAW);
     uint32_t begin = chunk_begin(raw, index);
     return (struct message){
-        .topic = topic.name,
+        .topic = topic,
         .payload = lane_raw_payload(raw->bytes + begin, raw->ends[index] - begin),
         .kind = chunk->infos[index].kind,
-        .epoch = topic.epoch,
-        .offset = chunk->base + index,
+        .epoch = chunk->epoch,
+        .offset = chunk_offset(chunk, chunk->base + index),
         .time_ms = chunk_time_ms(chunk, index),
     };
 }
 
-/* Bytes that `count` messages take in a lane, written out to nowhere. A deflated lane is given room for the worst. */
+/* Writes an entry, from what the raw lane and the chunk have of it, in another lane. As lane_write(). */
+static size_t entry_write(const struct chunk *chunk, enum lane lane, uint32_t index, struct lane_writer *writer,
+                          struct span topic, char *out, size_t room, size_t *needed)
+{
+    if (chunk_is_gap(chunk, index)) {
+        const struct gap gap = chunk_gap(chunk);
+        return lane_write_gap(lane, topic, &gap, out, room, needed);
+    }
+    struct message message = chunk_message(chunk, index, topic);
+    return lane_write(writer, lane, &message, out, room, needed);
+}
+
+/* Bytes that `count` entries take in a lane, written out to nowhere. A deflated lane is given room for the worst. */
 static size_t lane_measure(const struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
-                           struct chunk_topic topic)
+                           struct span topic)
 {
     size_t total = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct message message = chunk_message(chunk, i, topic);
         size_t needed;
-        lane_write(writer, lane, &message, NULL, 0, &needed);
+        entry_write(chunk, lane, i, writer, topic, NULL, 0, &needed);
         total += needed;
     }
     return total;
@@ -229,8 +278,7 @@ static size_t lane_room_ahead(const struct chunk *chunk, uint32_t count)
     return chunk_next(chunk) ? 0 : raw->room - chunk_begin(raw, count);
 }
 
-bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
-                     struct chunk_topic topic)
+bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer, struct span topic)
 {
     if (chunk_lane(chunk, lane)) {
         return true;
@@ -242,9 +290,8 @@ bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct
     }
     uint32_t end = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct message message = chunk_message(chunk, i, topic);
         size_t needed;
-        size_t size = lane_write(writer, lane, &message, made->bytes + end, made->room - end, &needed);
+        size_t size = entry_write(chunk, lane, i, writer, topic, made->bytes + end, made->room - end, &needed);
         CHECK(size > 0);
         end += (uint32_t)size;
         made->ends[i] = end;

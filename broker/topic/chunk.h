@@ -15,6 +15,16 @@
  * a sealed chunk gets a missing lane from whoever needs it first (chunk_lane_make): two may write it at once, one of
  * them wins, and both have made the same bytes.
  *
+ * A log is walked by *positions*, which count on without a hole as long as the log lives: `base`, `tail` and cursors
+ * are positions. What clients are shown is an *offset* of an *epoch*, and a chunk says what that is for its messages:
+ * offset = position + shift. For logs whose order is this host's own the two are the same. Where Redis gives the order,
+ * it may begin anew (docs/ARCHITECTURE.md, Federation), and the positions still go on: a new chunk with another shift
+ * follows.
+ *
+ * A chunk may begin with a *gap* instead of a message: an entry that stands for messages which the topic had and this
+ * log lacks. It has a position of its own (its offset is that of the last message that is missing), and in each lane
+ * the bytes that tell of it, so whoever walks the log is told in its place.
+ *
  * References are counted; a chunk holds one on the next, so that whoever holds a chunk holds all that follow.
  * A filter's log is made of chunks too; these have no LANE_RAW of their own unless somebody reads it.
  */
@@ -40,16 +50,25 @@ struct chunk_info {
 
 /* Where a message in the log of a filter came from. */
 struct chunk_origin {
-    uint64_t hash; /* of the topic's name */
-    uint64_t offset;
+    uint64_t hash;     /* of the topic's name */
+    uint64_t position; /* in the topic's log */
 };
+
+/* The epoch of all filters' logs, whose offsets nobody can come back to. */
+#define FILTER_EPOCH 1u
 
 struct chunk {
     /* fixed when made */
-    uint64_t base;        /* offset of the first message */
+    uint64_t base;        /* position of the first message */
     uint64_t start_bytes; /* bytes of the log before this chunk, in the lane by which the log is measured */
     int64_t time_ms;      /* of the first message */
     uint32_t messages_max;
+    /* fixed with the first message */
+    int64_t shift;  /* public offset = position + shift */
+    uint64_t epoch; /* of these offsets */
+    uint64_t gap_from;
+    uint8_t gap_reason; /* enum gap_reason, if the first entry is a gap */
+    bool has_gap;       /* it is */
     /* written by the owner */
     uint32_t count;       /* messages; the owner's to read, others go by the tail that they were told */
     uint32_t measure;     /* bytes in the measuring lane; valid for others once sealed */
@@ -78,10 +97,13 @@ struct chunk *chunk_share(struct chunk *chunk);
 void chunk_drop(struct chunk *chunk);
 
 /*
- * Appends a message to all lanes. False: it does not fit (the chunk is unchanged); *room is what each lane of a chunk
- * for it must have. Owner's thread.
+ * Appends a message to all lanes; all messages of a chunk have one epoch and one shift. False: it does not fit (the
+ * chunk is unchanged); *room is what each lane of a chunk for it must have. Owner's thread.
  */
 bool chunk_append(struct chunk *chunk, struct lane_writer *writer, const struct message *message, uint32_t *room);
+
+/* Begins an empty chunk with a gap in a topic's log, in all lanes. As chunk_append(). */
+bool chunk_append_gap(struct chunk *chunk, struct span topic, const struct gap *gap, int64_t time_ms, uint32_t *room);
 
 /*
  * Appends message `index` of another chunk, which is of the topic with this hash, in all lanes of this one. As
@@ -104,21 +126,38 @@ static inline struct chunk_lane *chunk_lane(const struct chunk *chunk, enum lane
     return atomic_load_explicit(&((struct chunk *)chunk)->lanes[lane], memory_order_acquire);
 }
 
-/* Who writes a missing lane needs to know what the chunk does not store. */
-struct chunk_topic {
-    struct span name;
-    uint64_t epoch;
-};
-
 /*
  * Makes sure that the lane is there, for the first `count` messages: all of them in a sealed chunk, or, for the owner,
  * those of its open one. False: no memory. Any thread for a sealed chunk; the owner's for an open one.
  */
 bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct lane_writer *writer,
-                     struct chunk_topic topic);
+                     struct span topic);
 
-/* Message `index` as it was published. LANE_RAW must be there. Borrows from the chunk. */
-struct message chunk_message(const struct chunk *chunk, uint32_t index, struct chunk_topic topic);
+/* Message `index` as it was published to this topic; not the gap. LANE_RAW must be there. Borrows from the chunk. */
+struct message chunk_message(const struct chunk *chunk, uint32_t index, struct span topic);
+
+/* Whether an entry is a gap. */
+static inline bool chunk_is_gap(const struct chunk *chunk, uint32_t index)
+{
+    return index == 0 && chunk->has_gap;
+}
+
+/* The gap with which a chunk begins. */
+static inline struct gap chunk_gap(const struct chunk *chunk)
+{
+    return (struct gap){
+        .epoch = chunk->epoch,
+        .from = chunk->gap_from,
+        .to = chunk->base + (uint64_t)chunk->shift,
+        .reason = chunk->gap_reason,
+    };
+}
+
+/* What clients are shown for a position of this chunk, or for the one before it. */
+static inline uint64_t chunk_offset(const struct chunk *chunk, uint64_t position)
+{
+    return position + (uint64_t)chunk->shift;
+}
 
 /* Where message `index` begins in a lane. */
 static inline uint32_t chunk_begin(const struct chunk_lane *lane, uint32_t index)

@@ -95,7 +95,7 @@ static bool filter_prepare(struct feeds *feeds, struct feed *feed, uint32_t numb
         return false;
     }
     feed->known = true;
-    feed->epoch = 1;
+    feed->epoch = FILTER_EPOCH;
     return true;
 }
 

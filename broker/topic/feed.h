@@ -83,10 +83,13 @@ struct cursor {
     uint32_t next;
     uint32_t conn_next; /* of the same connection: its cursors in the order of sending */
     uint32_t partial;   /* bytes of message offset + 1 that were sent already */
-    uint64_t offset;    /* the last message that was sent whole, or skipped */
-    uint64_t missed;    /* the first message that was skipped and not told yet; 0: none */
+    uint64_t offset;    /* position of the last message that was sent whole, or skipped */
+    uint64_t missed;    /* public offset of the first message that was skipped and not told yet; 0: none */
 };
 static_assert(sizeof(struct cursor) == 40, "what a slow reader costs");
+
+/* cursor.missed: the epoch changed among what was skipped. */
+#define MISSED_EPOCH UINT64_MAX
 
 /* A chunk with cursors in it. */
 struct hold {
@@ -123,8 +126,9 @@ struct feed {
     struct index_link link;
     uint32_t topic; /* number at its owner */
     struct name *name;
-    uint64_t epoch;
-    uint64_t tail;       /* the last message that this shard knows of */
+    uint64_t epoch;      /* of the tail */
+    int64_t tail_shift;  /* its public offset is tail + tail_shift */
+    uint64_t tail;       /* position of the last message that this shard knows of */
     uint64_t tail_bytes; /* of the log up to there */
     uint64_t walked;     /* the last message that all subscribers without a cursor were sent */
     uint64_t report_at;  /* owes_walked: what `walked` must reach */
@@ -141,7 +145,7 @@ struct feed {
     uint32_t dirty_next;
     uint32_t unsent_next;
     uint32_t answers_awaited;   /* filter: TELL_FILTERED still to come */
-    uint32_t asked_shards;      /* filter: how many were sent the ask that is under way */
+    uint32_t asked_shards;      /* filter: how many owners (and the link) were sent the ask that is under way */
     uint32_t histories_awaited; /* topic: TELL_HISTORY still to come */
     struct vector matches;      /* topic: filters of this shard that match */
     uint64_t matches_version;   /* as of which they are right */
@@ -171,7 +175,7 @@ struct feed_answer {
     bool lost; /* a gap is to be told */
     enum gap_reason reason;
     uint64_t epoch;
-    uint64_t offset; /* messages after this one will be delivered */
+    uint64_t offset; /* public: messages after this one will be delivered */
     uint64_t gap_from;
     uint64_t gap_to;
 };
@@ -179,6 +183,7 @@ struct feed_answer {
 struct feeds {
     uint32_t shard;
     uint32_t shard_count;
+    uint32_t link_peer; /* the federation link, which is asked for filters, too; 0: none. Set before the first turn */
     struct mesh *mesh;
     const struct config *config;
     struct stats *stats;
@@ -321,11 +326,6 @@ static inline struct wish *wish_at(const struct feeds *feeds, uint32_t number)
 static inline const struct namespace_config *feed_namespace(const struct feeds *feeds, const struct feed *feed)
 {
     return &feeds->config->namespaces[feed->namespace];
-}
-
-static inline struct chunk_topic feed_chunk_topic(const struct feed *feed)
-{
-    return (struct chunk_topic){.name = name_span(feed->name), .epoch = feed->epoch};
 }
 
 /* The feed of this name, made if need be. 0: no memory. */

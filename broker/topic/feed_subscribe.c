@@ -135,7 +135,8 @@ static void become_live(struct feeds *feeds, uint32_t number)
 {
     struct subscription *subscription = subscription_at(feeds, number);
     const struct feed *feed = feed_at(feeds, subscription->feed);
-    struct feed_answer answer = {.subscription = number, .epoch = feed->epoch, .offset = feed->tail};
+    struct feed_answer answer = {.subscription = number, .epoch = feed->epoch};
+    answer.offset = feed->tail + (uint64_t)feed->tail_shift;
     /* a stream of a filter that comes back goes on from now, and is told that it did not resume */
     answer.has_recovered = wish_at(feeds, subscription->cursor)->from_kind == FROM_POSITION;
     feed_waiting_remove(feeds, subscription->feed, number);

@@ -2,6 +2,7 @@
  * feed_tell: what the owners tell, and what they are asked. See feed.h.
  */
 #include "base/check.h"
+#include "protocol/topic.h"
 #include "topic/feed.h"
 #include "topic/match.h"
 #include "topic/ticket.h"
@@ -98,9 +99,15 @@ static bool send_histories(struct feeds *feeds, uint32_t number, struct feed *fe
     return true;
 }
 
+/* How many are asked for a filter's topics. Those that start with $ are each host's own. */
+static uint32_t filter_asked(const struct feeds *feeds, const struct feed *feed)
+{
+    return feeds->shard_count + (feeds->link_peer && !topic_is_reserved(name_span(feed->name)) ? 1 : 0);
+}
+
 /*
- * A filter's ask goes to all shards, and the next one only when all have answered. Lanes become more, or none: whoever
- * subscribes while the ask is under way relies on those that are there.
+ * A filter's ask goes to all shards, and the federation link, and the next one only when all have answered. Lanes
+ * become more, or none: whoever subscribes while the ask is under way relies on those that are there.
  */
 static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
 {
@@ -112,13 +119,15 @@ static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
         feed->asking = true;
         feed->asked_shards = 0;
         feed->lanes_asked = lanes;
-        feed->answers_awaited = feeds->shard_count;
+        feed->answers_awaited = filter_asked(feeds, feed);
         feed->state = feed->lanes_asked == 0 ? FEED_LEAVING : feed->state == FEED_NEW ? FEED_JOINING : feed->state;
     }
-    for (; feed->asked_shards < feeds->shard_count; feed->asked_shards++) {
+    uint32_t asked = filter_asked(feeds, feed);
+    for (; feed->asked_shards < asked; feed->asked_shards++) {
+        uint32_t to = feed->asked_shards < feeds->shard_count ? feed->asked_shards : feeds->link_peer;
         struct envelope filter = {
             .kind = ASK_FILTER, .feed = number, .lanes = feed->lanes_asked, .lanes_before = feed->lanes};
-        if (!ask_with_name(feeds, feed->asked_shards, &filter, feed)) {
+        if (!ask_with_name(feeds, to, &filter, feed)) {
             return false;
         }
     }
@@ -188,6 +197,7 @@ static void told_of_tail(struct feed *feed, const struct envelope *tell)
     feed->known = true;
     feed->topic = tell->topic;
     feed->epoch = tell->epoch;
+    feed->tail_shift = tell->shift;
     feed->tail = tell->offset;
     feed->walked = tell->offset;
 }
@@ -300,14 +310,17 @@ static void tell_history(struct feeds *feeds, const struct envelope *tell)
         return;
     }
     struct wish wish = *wish_at(feeds, subscription->cursor);
-    struct feed_answer answer = {.subscription = tell->ref, .epoch = tell->epoch, .offset = tell->offset};
+    struct feed_answer answer = {.subscription = tell->ref, .epoch = tell->epoch};
+    answer.offset = tell->offset + (uint64_t)tell->shift;
     answer.has_recovered = wish.from_kind == FROM_POSITION;
     answer.recovered = answer.has_recovered && tell->status == HISTORY_REACHES;
     answer.lost = tell->status == HISTORY_EXPIRED || tell->status == HISTORY_EPOCH;
     answer.reason = tell->status == HISTORY_EPOCH ? GAP_EPOCH : GAP_EXPIRED;
     answer.gap_from = tell->status == HISTORY_EPOCH ? 0 : wish.offset + 1;
-    answer.gap_to = tell->offset;
-    answer.error = tell->status == HISTORY_AHEAD ? REPLY_POSITION_INVALID : REPLY_OK;
+    answer.gap_to = answer.offset;
+    answer.error = tell->status == HISTORY_AHEAD  ? REPLY_POSITION_INVALID
+                   : tell->status == HISTORY_AWAY ? REPLY_UNAVAILABLE
+                                                  : REPLY_OK;
     if (answer.error == REPLY_OK && !feed_add_live(feeds, tell->ref, tell->chunk, tell->offset)) {
         answer.error = REPLY_BUSY;
     }
@@ -368,7 +381,7 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
  * before it told of its tail; a sealed one may be from a time when nobody wanted that lane. Without memory the message
  * has no bytes for those who read it.
  */
-static void lanes_complete(struct feeds *feeds, uint8_t lanes, struct chunk *chunk, struct chunk_topic topic)
+static void lanes_complete(struct feeds *feeds, uint8_t lanes, struct chunk *chunk, struct span topic)
 {
     const struct chunk *next = chunk_next(chunk);
     for (int i = 0; i < LANE_COUNT && next; i++) {
@@ -386,7 +399,7 @@ static void filter_append(struct feeds *feeds, uint32_t number, const struct fee
     if (feed->subscribers.size == 0 || feed->lanes == 0) {
         return;
     }
-    lanes_complete(feeds, feed->lanes, chunk, feed_chunk_topic(topic));
+    lanes_complete(feeds, feed->lanes, chunk, name_span(topic->name));
     struct log_limits limits = {.chunk_bytes_max = CHUNK_BYTES_MAX};
     if (!log_append_copy(feed->log, &limits, feed->lanes, chunk, index, topic->link.hash)) {
         STATS_ADD(feeds->stats, memory_refusals, 1);
@@ -420,6 +433,8 @@ static void tell_tail(struct feeds *feeds, const struct envelope *tell)
     }
     if (tell->chunk) {
         copy_to_filters(feeds, tell->feed, tell->chunk, feed->tail + 1, tell->offset, tell->time_us);
+        feed->epoch = tell->epoch;
+        feed->tail_shift = tell->shift;
         feed_grown(feeds, tell->feed, tell->chunk, tell->offset, tell->bytes, tell->time_us);
     }
     if (feed->owes_walked && feed->walked >= feed->report_at) {

@@ -2,8 +2,10 @@
 #include "topic/lane.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
+#include "protocol/close_code.h"
 #include "protocol/ws_frame.h"
 
 static const struct {
@@ -110,6 +112,33 @@ size_t lane_write(struct lane_writer *writer, enum lane lane, const struct messa
         }
     }
     return write_plain(dialect, &reply, out, room, needed);
+}
+
+static size_t write_close(uint16_t code, char *out, size_t room, size_t *needed)
+{
+    const char *sentence = close_code_sentence(code);
+    char frame[WS_CONTROL_FRAME_MAX];
+    *needed = ws_close_write(frame, code, (struct span){sentence, strlen(sentence)});
+    if (*needed > room) {
+        return 0;
+    }
+    memcpy(out, frame, *needed);
+    return *needed;
+}
+
+size_t lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *needed)
+{
+    const struct dialect *dialect = dialect_of(lanes[lane].dialect);
+    const struct reply reply = {
+        .kind = REPLY_KIND_GAP,
+        .topic = topic,
+        .epoch = gap->epoch,
+        .from_offset = gap->from,
+        .to_offset = gap->to,
+        .reason = gap->reason,
+    };
+    return dialect->id == DIALECT_RAW ? write_close(CLOSE_POSITION_LOST, out, room, needed)
+                                      : write_plain(dialect, &reply, out, room, needed);
 }
 
 struct span lane_raw_payload(const char *frame, size_t size)

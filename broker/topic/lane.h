@@ -38,6 +38,14 @@ struct message {
     int64_t time_ms;
 };
 
+/* A stretch of a topic's messages that its log lacks, as readers are told of it. */
+struct gap {
+    uint64_t epoch; /* the one that is valid now */
+    uint64_t from;  /* offsets, both inclusive */
+    uint64_t to;
+    enum gap_reason reason;
+};
+
 /* What a thread that writes lanes needs. */
 struct lane_writer {
     struct deflater *deflater;  /* NULL: deflated lanes are written plain, which is always valid */
@@ -57,6 +65,13 @@ const char *lane_name(enum lane lane);
  */
 size_t lane_write(struct lane_writer *writer, enum lane lane, const struct message *message, char *out, size_t room,
                   size_t *needed);
+
+/*
+ * Writes a gap as a lane's readers are told of it, as lane_write(). Deflated lanes have it plain. The raw dialect has
+ * no words for it: its readers are closed (4409), by a frame that stands in the log like any other. What follows in the
+ * log may still be sent to them; a client that was closed does not look at it (RFC 6455 5.5.1).
+ */
+size_t lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *needed);
 
 /* The payload inside of one LANE_RAW frame, and its kind. */
 struct span lane_raw_payload(const char *frame, size_t size);

@@ -36,10 +36,30 @@ static void chunk_becomes_newest(struct log *log, struct chunk *chunk)
     log->newest = chunk;
 }
 
-/* An open chunk lacks a lane that is wanted now, or has one that nobody wants any more: the next one is right again. */
-static bool open_chunk_serves(const struct log *log, uint8_t lanes)
+/* What is to be appended: a new message, a gap, or a copy of an entry of another log. */
+struct entry {
+    struct lane_writer *writer;
+    const struct message *message;
+    const struct gap *gap;
+    struct span topic;        /* gap */
+    int64_t time_ms;          /* gap */
+    const struct chunk *from; /* copy */
+    uint32_t index;
+    uint64_t hash;
+};
+
+/* Whether an entry belongs to the same epoch and count of offsets as those before it. A filter's log has just one. */
+static bool epoch_goes_on(const struct chunk *chunk, uint64_t position, const struct entry *entry)
 {
-    if (!log->newest) {
+    const struct message *message = entry->message;
+    return entry->from ||
+           (message && chunk->epoch == message->epoch && chunk_offset(chunk, position) == message->offset);
+}
+
+/* An open chunk lacks a lane that is wanted now, or has one that nobody wants any more: the next one is right again. */
+static bool open_chunk_serves(const struct log *log, uint8_t lanes, const struct entry *entry)
+{
+    if (!log->newest || !epoch_goes_on(log->newest, log->tail + 1, entry)) {
         return false;
     }
     for (int i = 0; i < LANE_COUNT; i++) {
@@ -50,17 +70,11 @@ static bool open_chunk_serves(const struct log *log, uint8_t lanes)
     return true;
 }
 
-/* What is to be appended: a new message, or a copy of one in another log. */
-struct entry {
-    struct lane_writer *writer;
-    const struct message *message; /* NULL: a copy */
-    const struct chunk *from;
-    uint32_t index;
-    uint64_t hash;
-};
-
 static bool entry_append(struct chunk *chunk, const struct entry *entry, uint32_t *needed)
 {
+    if (entry->gap) {
+        return chunk_append_gap(chunk, entry->topic, entry->gap, entry->time_ms, needed);
+    }
     return entry->message ? chunk_append(chunk, entry->writer, entry->message, needed)
                           : chunk_append_copy(chunk, entry->from, entry->index, entry->hash, needed);
 }
@@ -69,7 +83,7 @@ static bool entry_append(struct chunk *chunk, const struct entry *entry, uint32_
 static struct chunk *chunk_with_entry(const struct log *log, const struct log_limits *limits, uint8_t lanes,
                                       const struct entry *entry, uint32_t needed)
 {
-    bool origins = entry->message == NULL;
+    bool origins = entry->from != NULL;
     struct chunk *chunk = chunk_for(log, limits, lanes, needed, origins);
     while (chunk && !entry_append(chunk, entry, &needed)) {
         chunk_drop(chunk);
@@ -81,7 +95,7 @@ static struct chunk *chunk_with_entry(const struct log *log, const struct log_li
 static bool append(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct entry *entry)
 {
     uint32_t needed = 0;
-    struct chunk *chunk = open_chunk_serves(log, lanes) ? log->newest : NULL;
+    struct chunk *chunk = open_chunk_serves(log, lanes, entry) ? log->newest : NULL;
     uint32_t before = chunk ? chunk->measure : 0;
     if (!chunk || !entry_append(chunk, entry, &needed)) {
         chunk = chunk_with_entry(log, limits, lanes, entry, needed);
@@ -97,10 +111,16 @@ static bool append(struct log *log, const struct log_limits *limits, uint8_t lan
 }
 
 bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
-                struct message *message)
+                int64_t shift, struct message *message)
 {
-    message->offset = log->tail + 1;
+    message->offset = log->tail + 1 + (uint64_t)shift;
     return append(log, limits, lanes, &(struct entry){.writer = writer, .message = message});
+}
+
+bool log_append_gap(struct log *log, const struct log_limits *limits, uint8_t lanes, struct span topic,
+                    const struct gap *gap, int64_t time_ms)
+{
+    return append(log, limits, lanes, &(struct entry){.gap = gap, .topic = topic, .time_ms = time_ms});
 }
 
 bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
@@ -208,19 +228,59 @@ uint64_t log_first(const struct log *log, const struct log_limits *limits, int64
     return first;
 }
 
-struct chunk *log_find(const struct log *log, uint64_t offset)
+struct chunk *log_find(const struct log *log, uint64_t position)
 {
     struct chunk *chunk = log->oldest;
-    if (!chunk || offset < chunk->base || offset > log->tail) {
+    if (!chunk || position < chunk->base || position > log->tail) {
         return NULL;
     }
-    for (struct chunk *next = chunk_next(chunk); next && next->base <= offset; next = chunk_next(chunk)) {
+    for (struct chunk *next = chunk_next(chunk); next && next->base <= position; next = chunk_next(chunk)) {
         chunk = next;
     }
     return chunk;
 }
 
-bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct chunk_topic topic)
+/* Whether whoever has this offset goes on with the first entry of the oldest chunk. */
+static bool stands_before(const struct chunk *oldest, uint64_t offset)
+{
+    if (!oldest->has_gap) {
+        return offset + 1 == chunk_offset(oldest, oldest->base);
+    }
+    return oldest->gap_reason == GAP_EXPIRED && offset + 1 == oldest->gap_from;
+}
+
+bool log_position(const struct log *log, uint64_t epoch, uint64_t offset, uint64_t *position)
+{
+    if (log->oldest && log->oldest->epoch == epoch && stands_before(log->oldest, offset)) {
+        *position = log->oldest->base - 1;
+        return true;
+    }
+    for (const struct chunk *chunk = log->oldest; chunk; chunk = chunk_next(chunk)) {
+        uint64_t first = chunk_offset(chunk, chunk->base);
+        if (chunk->epoch == epoch && offset >= first && offset - first < chunk->count) {
+            *position = offset - (uint64_t)chunk->shift;
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t log_epoch_first(const struct log *log, uint64_t epoch)
+{
+    const struct chunk *chunk = log->oldest;
+    while (chunk && chunk->epoch != epoch) {
+        chunk = chunk_next(chunk);
+    }
+    return chunk ? chunk->base : log->tail + 1;
+}
+
+const struct chunk *log_chunk_at(const struct log *log, uint64_t position)
+{
+    bool before = log->oldest && position + 1 == log->oldest->base;
+    return before ? log->oldest : log_find(log, position);
+}
+
+bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct span topic)
 {
     for (int i = 0; log->newest && i < LANE_COUNT; i++) {
         if ((lanes & LANE_BIT(i)) && !chunk_lane_make(log->newest, i, log->newest->count, writer, topic)) {

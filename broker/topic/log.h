@@ -1,7 +1,7 @@
 /*
  * log: the messages of one topic (or of one filter), in order, as a chain of chunks.
  *
- *      oldest ─▶ [chunk] ─▶ [chunk] ─▶ [chunk ··] ◀─ newest          offsets count from 1; tail is the last one given
+ *      oldest ─▶ [chunk] ─▶ [chunk] ─▶ [chunk ··] ◀─ newest          positions count on; tail is the last one given
  *
  * Who is behind holds references of its own on the chunks that it reads. So the log itself keeps only what history asks
  * for, and a log without history keeps no more than its open chunk, and not even that when it has fallen silent.
@@ -24,13 +24,23 @@ struct log_limits {
 struct log {
     struct chunk *oldest; /* reference; NULL: nothing is kept */
     struct chunk *newest; /* held through oldest */
-    uint64_t tail;        /* offset of the last message ever appended, 0: none */
+    uint64_t tail;        /* position of the last message ever appended, 0: none */
     uint64_t bytes;       /* of all messages ever appended, in the measuring lane */
 };
 
-/* Gives message->offset, and appends. False: no memory, nothing changed. */
+/*
+ * Gives message->offset = position + shift, and appends. Another shift or epoch than the last message's begins a chunk.
+ * False: no memory, nothing changed.
+ */
 bool log_append(struct log *log, const struct log_limits *limits, uint8_t lanes, struct lane_writer *writer,
-                struct message *message);
+                int64_t shift, struct message *message);
+
+/*
+ * Appends a gap in a topic's log, in a chunk of its own; its `to` is the offset of its position, and the messages
+ * behind it count on from there. As log_append().
+ */
+bool log_append_gap(struct log *log, const struct log_limits *limits, uint8_t lanes, struct span topic,
+                    const struct gap *gap, int64_t time_ms);
 
 /* To a filter's log: appends a copy of message `index` of a chunk of the topic with this hash. As log_append(). */
 bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
@@ -40,7 +50,7 @@ bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t l
 void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms);
 
 /*
- * Lets go of all chunks; the offsets go on. Only for a log that nobody reads: a reader in the open chunk would miss
+ * Lets go of all chunks; the positions go on. Only for a log that nobody reads: a reader in the open chunk would miss
  * what comes next, as nothing is chained to that chunk any more.
  */
 void log_release(struct log *log);
@@ -48,13 +58,22 @@ void log_release(struct log *log);
 /* The same for a log that has fallen silent: if somebody else holds the open chunk, it stays. */
 void log_release_unread(struct log *log);
 
-/* The first offset that history still has; tail + 1: none. */
+/* The first position that history still has; tail + 1: none. */
 uint64_t log_first(const struct log *log, const struct log_limits *limits, int64_t now_ms);
 
-/* The chunk with this offset, NULL: not kept. Borrows. */
-struct chunk *log_find(const struct log *log, uint64_t offset);
+/* The chunk with this position, NULL: not kept. Borrows. */
+struct chunk *log_find(const struct log *log, uint64_t position);
+
+/* Finds an offset of an epoch among what is kept, or right before that. False: it is not there. */
+bool log_position(const struct log *log, uint64_t epoch, uint64_t offset, uint64_t *position);
+
+/* The first position that is kept of an epoch; tail + 1: none. */
+uint64_t log_epoch_first(const struct log *log, uint64_t epoch);
+
+/* The chunk that says which offset and epoch a position has, also for the one right before the oldest. NULL: none. */
+const struct chunk *log_chunk_at(const struct log *log, uint64_t position);
 
 /* Makes sure that the open chunk has these lanes. False: no memory. */
-bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct chunk_topic topic);
+bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct span topic);
 
 #endif

@@ -28,6 +28,9 @@ bool owner_init(struct owner *owner, uint32_t shard, uint32_t shard_count, struc
     };
     slab_init(&owner->topics, sizeof(struct topic), UINT32_MAX - SLAB_SEGMENT_RECORDS);
     slab_init(&owner->followers, sizeof(struct follower), UINT32_MAX - SLAB_SEGMENT_RECORDS);
+    slab_init(&owner->remotes, sizeof(struct remote), UINT32_MAX - SLAB_SEGMENT_RECORDS); /* bounded by the topics */
+    slab_init(&owner->parked, sizeof(struct parked), REMOTE_PARKED_MAX);
+    slab_init(&owner->pledges, sizeof(struct pledge), REMOTE_PLEDGES_MAX);
     owner->filters = filters_create(FILTERS_OF_HOST_MAX, seed);
     return index_init(&owner->index, &owner->topics) && owner->filters &&
            idempotency_init(&owner->idempotency, config->publish.idempotency_keys, config->publish.idempotency_s);
@@ -56,6 +59,7 @@ static void topic_free(struct owner *owner, uint32_t number)
 
 void owner_destroy(struct owner *owner)
 {
+    owner_remote_destroy(owner);
     for (uint32_t n = 1; n < slab_end(&owner->topics); n++) {
         if (slab_mapped(&owner->topics, n) && topic_at(owner, n)->name) {
             topic_free(owner, n);
@@ -287,34 +291,61 @@ static void followers_lag(struct owner *owner, struct topic *topic)
     }
 }
 
-static enum reply_error topic_append(struct owner *owner, uint32_t number, const struct ticket *ticket)
+/* Without a reader, now or ever, only the position is given. True: so it was. */
+static bool append_unread(struct topic *topic, const struct log_limits *limits)
+{
+    if (topic->followers || limits->history_messages > 0) {
+        return false;
+    }
+    log_release(&topic->log);
+    topic->log.tail++;
+    return true;
+}
+
+/* The log has grown: followers are to be told. */
+static void appended(struct owner *owner, uint32_t number, const struct log_limits *limits)
+{
+    struct topic *topic = topic_at(owner, number);
+    if (topic->followers) {
+        followers_lag(owner, topic);
+        owner_mark_dirty(owner, number);
+    }
+    log_trim(&topic->log, limits, owner->now_ms);
+}
+
+enum reply_error owner_append(struct owner *owner, uint32_t number, struct message *message)
 {
     struct topic *topic = topic_at(owner, number);
     const struct namespace_config *namespace = topic_namespace(owner, topic);
     struct log_limits limits = log_limits_of(namespace);
     topic->used_s = owner->now_s;
-    if (!topic->followers && limits.history_messages == 0) {
-        log_release(&topic->log); /* nobody will ever read it: only the offset is given */
-        topic->log.tail++;
+    if (append_unread(topic, &limits)) {
         return REPLY_OK;
     }
-    struct message message = {
-        .topic = name_span(topic->name),
-        .payload = ticket_payload(ticket),
-        .kind = ticket->kind,
-        .epoch = topic->epoch,
-        .time_ms = owner->now_ms,
-    };
-    if (!log_append(&topic->log, &limits, topic->lanes, owner->writer, &message)) {
+    message->topic = name_span(topic->name);
+    message->epoch = topic->epoch;
+    if (!log_append(&topic->log, &limits, topic->lanes, owner->writer, topic_shift(owner, topic), message)) {
         STATS_ADD(owner->stats, memory_refusals, 1);
         return REPLY_BUSY;
     }
-    if (topic->followers) {
-        followers_lag(owner, topic);
-        owner_mark_dirty(owner, number);
-    }
-    log_trim(&topic->log, &limits, owner->now_ms);
+    appended(owner, number, &limits);
     return REPLY_OK;
+}
+
+bool owner_append_gap(struct owner *owner, uint32_t number, const struct gap *gap)
+{
+    struct topic *topic = topic_at(owner, number);
+    struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
+    STATS_ADD(owner->stats, gaps_logged, 1);
+    if (append_unread(topic, &limits)) {
+        return true;
+    }
+    if (!log_append_gap(&topic->log, &limits, topic->lanes, name_span(topic->name), gap, owner->now_ms)) {
+        STATS_ADD(owner->stats, memory_refusals, 1);
+        return false;
+    }
+    appended(owner, number, &limits);
+    return true;
 }
 
 static bool answer_repeated(struct owner *owner, struct ticket *ticket)
@@ -331,42 +362,65 @@ static bool answer_repeated(struct owner *owner, struct ticket *ticket)
     return true;
 }
 
-static void publish_refuse(struct owner *owner, struct ticket *ticket, enum reply_error error)
+void owner_refuse(struct owner *owner, struct ticket *ticket, enum reply_error error)
 {
     STATS_ADD(owner->stats, publishes_refused, 1);
+    if (error == REPLY_UNAVAILABLE) {
+        STATS_ADD(owner->stats, publishes_unavailable, 1);
+    }
     owner_answer(owner, ticket, error);
+}
+
+void owner_published(struct owner *owner, uint32_t number, struct ticket *ticket)
+{
+    STATS_ADD(owner->stats, publishes, 1);
+    STATS_ADD(owner->stats, publish_bytes, ticket->payload_size);
+    if (number && fan_out_is_behind(owner, topic_at(owner, number))) {
+        ticket_hold(owner, topic_at(owner, number), ticket);
+    } else {
+        owner_answer(owner, ticket, REPLY_OK);
+    }
+}
+
+/* Whether Redis is to give the message its place. The idempotency key is Redis' to know then, too. */
+static bool is_for_redis(const struct owner *owner, const struct ticket *ticket)
+{
+    return owner_federates(owner, ticket_topic(ticket)) &&
+           config_namespace_of(owner->config, ticket_topic(ticket))->logged;
 }
 
 static void owner_publish(struct owner *owner, struct ticket *ticket)
 {
+    if (is_for_redis(owner, ticket)) {
+        owner_publish_logged(owner, ticket);
+        return;
+    }
     if (answer_repeated(owner, ticket)) {
         return;
     }
     uint32_t number = owner_topic(owner, ticket->hash, NULL, ticket_topic(ticket));
     if (!number) {
-        publish_refuse(owner, ticket, REPLY_TOPICS_LIMIT);
+        owner_refuse(owner, ticket, REPLY_TOPICS_LIMIT);
         return;
     }
     owner_match_filters(owner, number);
     struct topic *topic = topic_at(owner, number);
-    enum reply_error error = topic_append(owner, number, ticket);
+    struct message message = {.payload = ticket_payload(ticket), .kind = ticket->kind, .time_ms = owner->now_ms};
+    enum reply_error error = owner_append(owner, number, &message);
     if (error) {
-        publish_refuse(owner, ticket, error);
+        owner_refuse(owner, ticket, error);
         return;
     }
     ticket->epoch = topic->epoch;
-    ticket->offset = topic->log.tail;
-    STATS_ADD(owner->stats, publishes, 1);
-    STATS_ADD(owner->stats, publish_bytes, ticket->payload_size);
+    ticket->offset = topic_tail_offset(owner, topic);
+    if (owner_federates(owner, ticket_topic(ticket))) {
+        owner_relay_live(owner, number, ticket);
+    }
     if (ticket->key_size) {
         idempotency_add(&owner->idempotency, ticket->hash, ticket_key(ticket), owner->now_ms,
                         (struct idempotency_answer){ticket->epoch, ticket->offset});
     }
-    if (fan_out_is_behind(owner, topic)) {
-        ticket_hold(owner, topic, ticket);
-    } else {
-        owner_answer(owner, ticket, REPLY_OK);
-    }
+    owner_published(owner, number, ticket);
 }
 
 /* --- asks --- */
@@ -378,11 +432,22 @@ void owner_prefetch(const struct owner *owner, const struct envelope *ask)
     }
 }
 
+bool owner_has_room(struct owner *owner, uint32_t peer)
+{
+    return mesh_tell_room(owner->mesh, owner->shard, peer) >= TELLS_PER_ASK;
+}
+
 bool owner_ask(struct owner *owner, const struct envelope *ask)
 {
-    if (mesh_tell_room(owner->mesh, owner->shard, ask->from) < TELLS_PER_ASK) {
+    if (!owner_has_room(owner, ask->from)) {
         return false;
     }
+    owner_work(owner, ask);
+    return true;
+}
+
+void owner_work(struct owner *owner, const struct envelope *ask)
+{
     switch ((enum envelope_kind)ask->kind) {
     case ASK_PUBLISH:
         owner_publish(owner, ask->ticket);
@@ -411,10 +476,12 @@ bool owner_ask(struct owner *owner, const struct envelope *ask)
     case ASK_WALKED:
         owner_walked(owner, ask);
         break;
+    case ASK_ARRIVED:
+        owner_arrived(owner, ask->relay);
+        break;
     default:
         UNREACHABLE();
     }
-    return true;
 }
 
 /* --- telling --- */
@@ -428,7 +495,9 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
         .kind = TELL_TAIL,
         .feed = follower->feed,
         .chunk = follower->untold,
+        .epoch = topic->epoch,
         .offset = topic->log.tail,
+        .shift = topic_shift(owner, topic),
         .bytes = topic->log.bytes,
         .time_us = follower->untold_us,
         .flags = follower->report_unasked ? TELL_TAIL_REPORT : 0,
@@ -445,13 +514,14 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
 bool owner_announce(struct owner *owner, uint32_t number, struct follower *follower)
 {
     struct topic *topic = topic_at(owner, number);
+    struct place told = owner_place_at(owner, topic, follower->told);
     struct envelope tell = {
         .kind = TELL_FOLLOW,
         .topic = number,
-        .hash = topic->link.hash,
         .name = name_share(topic->name),
-        .epoch = topic->epoch,
-        .offset = follower->told,
+        .epoch = told.epoch,
+        .offset = told.position,
+        .shift = (int64_t)(told.offset - told.position),
     };
     if (!mesh_tell(owner->mesh, owner->shard, follower->shard, &tell)) {
         name_drop(topic->name);
@@ -481,6 +551,7 @@ static bool topic_advance(struct owner *owner, uint32_t number)
 void owner_advance(struct owner *owner)
 {
     answers_flush(owner);
+    owner_remote_advance(owner);
     struct queue dirty = owner->dirty; /* who can't be told now is put into a new line */
     owner->dirty = (struct queue){0};
     uint32_t number;
@@ -502,7 +573,8 @@ static void topic_sweep(struct owner *owner, uint32_t number)
     if (limits.history_messages == 0 && topic->used_s != owner->now_s) {
         log_release_unread(&topic->log);
     }
-    if (!topic->followers && !topic->log.oldest && !topic->dirty && !topic->held_first &&
+    owner_remote_sweep(owner, number);
+    if (!topic->followers && !topic->remote && !topic->log.oldest && !topic->dirty && !topic->held_first &&
         owner->now_s - topic->used_s > owner->config->topics.idle_s) {
         topic_forget(owner, number);
     }

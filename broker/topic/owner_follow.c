@@ -54,17 +54,12 @@ static void lanes_update(struct owner *owner, struct topic *topic)
     }
 }
 
-static struct chunk_topic chunk_topic_of(const struct topic *topic)
-{
-    return (struct chunk_topic){.name = name_span(topic->name), .epoch = topic->epoch};
-}
-
 /* False: no memory for the lanes. */
 static bool follower_wants(struct owner *owner, struct topic *topic, struct follower *follower, uint8_t lanes)
 {
     follower->lanes |= lanes;
     lanes_update(owner, topic);
-    return log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic_of(topic));
+    return log_lanes(&topic->log, topic->lanes, owner->writer, name_span(topic->name));
 }
 
 static enum reply_error join(struct owner *owner, const struct envelope *ask, uint32_t number)
@@ -95,7 +90,11 @@ static enum reply_error join(struct owner *owner, const struct envelope *ask, ui
 void owner_join(struct owner *owner, const struct envelope *ask)
 {
     uint32_t number = owner_topic(owner, ask->hash, ask->name, name_span(ask->name));
-    enum reply_error error = join(owner, ask, number);
+    enum remote_gate gate = number ? owner_gate(owner, number, ask) : GATE_OPEN;
+    if (gate == GATE_PARKED) {
+        return;
+    }
+    enum reply_error error = gate == GATE_REFUSED ? REPLY_UNAVAILABLE : join(owner, ask, number);
     name_drop(ask->name);
     struct envelope tell = {
         .kind = TELL_JOINED, .feed = ask->feed, .topic = number, .lanes = ask->lanes, .status = (uint8_t)error};
@@ -108,6 +107,7 @@ void owner_join(struct owner *owner, const struct envelope *ask)
         }
         tell.epoch = topic->epoch;
         tell.offset = topic->log.tail;
+        tell.shift = topic_shift(owner, topic);
     }
     CHECK(mesh_tell(owner->mesh, owner->shard, ask->from, &tell));
 }
@@ -189,7 +189,7 @@ void owner_match_filters(struct owner *owner, uint32_t number)
 {
     struct topic *topic = topic_at(owner, number);
     uint64_t version = filters_version(owner->filters);
-    if (topic->filters_version == version) {
+    if (topic->filters_version == version || !topic_is_open(owner, topic)) {
         return;
     }
     if (!match_all(owner->filters, name_span(topic->name), &owner->matches)) {
@@ -203,7 +203,7 @@ void owner_match_filters(struct owner *owner, uint32_t number)
     }
     topic->filters_version = version;
     lanes_update(owner, topic);
-    if (!log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic_of(topic))) {
+    if (!log_lanes(&topic->log, topic->lanes, owner->writer, name_span(topic->name))) {
         topic->filters_version = 0; /* again with the next message */
     }
     if (added) {

@@ -40,35 +40,35 @@ static uint64_t first_since(const struct topic *topic, uint64_t first, int64_t s
 }
 
 /* From a time: a topic that was not named. */
-static void piece_begin_since(const struct topic *topic, struct replay_piece *piece, uint64_t kept, int64_t since_ms)
+static void piece_begin_since(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t kept,
+                              int64_t since_ms)
 {
     piece->first = first_since(topic, kept, since_ms);
     /* all that is kept is newer, and older ones are gone: some of these may have been newer, too */
     piece->lost = piece->first == kept && kept > 1 && kept <= topic->log.tail;
     piece->reason = GAP_EXPIRED;
     piece->gap_from = 1;
+    piece->gap_to = owner_place_at(owner, topic, kept - 1).offset;
     if (!piece->lost && piece->first > piece->last + 1) {
         piece->first = piece->last + 1; /* what is not told yet comes by itself, and may be new */
     }
 }
 
 /* From a position. Without an epoch it is of the present one if that had begun when the subscriber was last here. */
-static void piece_begin_at(const struct topic *topic, struct replay_piece *piece, uint64_t kept,
+static void piece_begin_at(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t kept,
                            const struct position *position, int64_t since_ms)
 {
-    bool same = position->epoch ? position->epoch == topic->epoch : topic_began_ms(topic) <= since_ms;
-    piece->first = kept;
-    if (!same || position->offset > topic->log.tail) {
-        piece->lost = true;
-        piece->reason = GAP_EPOCH;
-        piece->gap_from = 0;
-    } else if (position->offset + 1 < kept) {
-        piece->lost = true;
-        piece->reason = GAP_EXPIRED;
-        piece->gap_from = position->offset + 1;
-    } else {
-        piece->first = position->offset + 1;
+    uint64_t epoch = position->epoch;
+    if (!epoch && topic_began_ms(owner, topic) <= since_ms) {
+        epoch = topic->epoch;
     }
+    struct place place;
+    enum history_status status = owner_place_find(owner, topic, kept, epoch, position->offset, &place);
+    piece->lost = status != HISTORY_REACHES;
+    piece->first = status == HISTORY_AHEAD ? kept : place.position + 1;
+    piece->reason = status == HISTORY_EXPIRED ? GAP_EXPIRED : GAP_EPOCH;
+    piece->gap_from = status == HISTORY_EXPIRED ? position->offset + 1 : 0;
+    piece->gap_to = status == HISTORY_AHEAD ? owner_place_at(owner, topic, kept - 1).offset : place.offset;
 }
 
 /*
@@ -78,10 +78,9 @@ static void piece_begin_at(const struct topic *topic, struct replay_piece *piece
 static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *ask, const struct position *position)
 {
     struct topic *topic = topic_at(owner, number);
-    struct chunk_topic chunk_topic = {.name = name_span(topic->name), .epoch = topic->epoch};
     owner_match_filters(owner, number);
     topic->lanes |= LANE_BIT(ask->lane);
-    bool lanes = log_lanes(&topic->log, topic->lanes, owner->writer, chunk_topic);
+    bool lanes = log_lanes(&topic->log, topic->lanes, owner->writer, name_span(topic->name));
     struct replay_piece *piece = lanes ? replay_ask_add(ask) : NULL;
     if (!piece) {
         ask->failed = true;
@@ -94,11 +93,10 @@ static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *a
     piece->epoch = topic->epoch;
     piece->last = told(owner, topic, ask->shard);
     if (position) {
-        piece_begin_at(topic, piece, kept, position, (int64_t)ask->since_ms);
+        piece_begin_at(owner, topic, piece, kept, position, (int64_t)ask->since_ms);
     } else {
-        piece_begin_since(topic, piece, kept, (int64_t)ask->since_ms);
+        piece_begin_since(owner, topic, piece, kept, (int64_t)ask->since_ms);
     }
-    piece->gap_to = kept - 1;
     struct chunk *chunk = piece->first <= piece->last ? log_find(&topic->log, piece->first) : NULL;
     piece->chunk = chunk ? chunk_share(chunk) : NULL;
 }
@@ -130,26 +128,83 @@ static bool is_named(const struct replay_ask *ask, uint32_t named, const struct 
     return false;
 }
 
+/* One row of what the subscriber named. */
+struct named {
+    char scratch[TOPIC_BYTES_MAX + 1];
+    struct span name;
+    uint64_t hash;
+    struct position position;
+};
+
+/* The next one from *at on that is owned here, and that the filter matches. False: there is none. */
+static bool named_next(const struct owner *owner, const struct replay_ask *ask, size_t *at, struct named *named)
+{
+    while (ask->dialect->next_position(replay_ask_positions(ask), at, named->scratch, &named->name,
+                                       &named->position.epoch, &named->position.offset)) {
+        named->hash = name_hash(named->name);
+        if (name_owner(named->hash, owner->shard_count) == owner->shard &&
+            topic_filter_matches(replay_ask_filter(ask), named->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_named(struct owner *owner, struct replay_ask *ask)
 {
     size_t at = 0;
-    char scratch[TOPIC_BYTES_MAX + 1];
-    struct span name;
-    struct position position;
-    while (ask->dialect->next_position(replay_ask_positions(ask), &at, scratch, &name, &position.epoch,
-                                       &position.offset)) {
-        uint64_t hash = name_hash(name);
-        if (name_owner(hash, owner->shard_count) != owner->shard ||
-            !topic_filter_matches(replay_ask_filter(ask), name)) {
-            continue;
-        }
-        uint32_t number = owner_topic_find(owner, hash, name);
+    struct named named;
+    while (named_next(owner, ask, &at, &named)) {
+        uint32_t number = owner_topic_find(owner, named.hash, named.name);
         if (!number) {
-            piece_add_forgotten(ask, name, hash);
+            piece_add_forgotten(ask, named.name, named.hash);
+        } else if (!topic_is_open(owner, topic_at(owner, number))) {
+            ask->failed = true;
         } else if (!is_named(ask, ask->piece_count, topic_at(owner, number))) {
-            piece_add(owner, number, ask, &position);
+            piece_add(owner, number, ask, &named.position);
         }
     }
+}
+
+static bool is_ahead(const struct owner *owner, const struct topic *topic, const struct position *position)
+{
+    struct place place;
+    enum history_status status =
+        owner_place_find(owner, topic, 1, position->epoch ? position->epoch : topic->epoch, position->offset, &place);
+    return status == HISTORY_AHEAD || (position->epoch && status == HISTORY_EPOCH);
+}
+
+/* Opens a topic that was named, as far as the position. */
+static enum remote_gate open_named(struct owner *owner, const struct envelope *envelope, const struct named *named)
+{
+    if (!owner_federates(owner, named->name) || !config_namespace_of(owner->config, named->name)->logged) {
+        return GATE_OPEN;
+    }
+    uint32_t number = owner_topic(owner, named->hash, NULL, named->name);
+    enum remote_gate gate = number ? owner_gate(owner, number, envelope) : GATE_REFUSED;
+    if (gate == GATE_OPEN && is_ahead(owner, topic_at(owner, number), &named->position)) {
+        gate = owner_gate_ahead(owner, number, envelope);
+    }
+    return gate;
+}
+
+/* What was named of logged topics must be known here first. True: the ask is parked until the next of them is. */
+static bool waits_for_named(struct owner *owner, const struct envelope *envelope)
+{
+    struct replay_ask *ask = envelope->replay;
+    struct envelope next = *envelope;
+    struct named named;
+    size_t at = ask->ready_at;
+    while (!ask->failed && named_next(owner, ask, &at, &named)) {
+        enum remote_gate gate = open_named(owner, &next, &named);
+        if (gate == GATE_PARKED) {
+            return true;
+        }
+        ask->failed = gate == GATE_REFUSED;
+        ask->ready_at = at;
+        next.flags &= (uint8_t)~ASK_CAUGHT_UP; /* that was for the first */
+    }
+    return false;
 }
 
 static void add_others(struct owner *owner, struct replay_ask *ask)
@@ -160,8 +215,8 @@ static void add_others(struct owner *owner, struct replay_ask *ask)
             continue;
         }
         const struct topic *topic = topic_at(owner, n);
-        if (topic->log.oldest && topic_filter_matches(replay_ask_filter(ask), name_span(topic->name)) &&
-            !is_named(ask, named, topic)) {
+        if (topic->log.oldest && topic_is_open(owner, topic) &&
+            topic_filter_matches(replay_ask_filter(ask), name_span(topic->name)) && !is_named(ask, named, topic)) {
             piece_add(owner, n, ask, NULL);
         }
     }
@@ -170,6 +225,9 @@ static void add_others(struct owner *owner, struct replay_ask *ask)
 void owner_replay(struct owner *owner, const struct envelope *envelope)
 {
     struct replay_ask *ask = envelope->replay;
+    if (owner->link_peer && waits_for_named(owner, envelope)) {
+        return;
+    }
     add_named(owner, ask);
     add_others(owner, ask);
     struct envelope tell = {.kind = TELL_REPLAY, .replay = ask};

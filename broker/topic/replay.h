@@ -20,12 +20,12 @@ struct replay_piece {
     uint64_t hash;       /* of the name */
     struct name *name;   /* reference */
     struct chunk *chunk; /* reference on the chunk with message `first`; NULL: nothing to replay */
-    uint64_t epoch;
-    uint64_t first; /* earlier ones the subscriber has, or is told that they are lost */
-    uint64_t last;  /* what the asking shard has been told */
-    bool lost;      /* a gap is to be told */
+    uint64_t epoch;      /* the one that is valid now */
+    uint64_t first;      /* position: earlier ones the subscriber has, or is told that they are lost */
+    uint64_t last;       /* what the asking shard has been told */
+    bool lost;           /* a gap is to be told */
     enum gap_reason reason;
-    uint64_t gap_from;
+    uint64_t gap_from; /* public offsets */
     uint64_t gap_to;
 };
 
@@ -42,7 +42,8 @@ struct replay_ask {
     uint8_t filter_size;
     uint32_t positions_size;
     /* set by the owner */
-    bool failed; /* no memory */
+    bool failed;     /* no memory, or a topic's log can't be reached now */
+    size_t ready_at; /* the topics named before here in `positions` have been opened */
     uint32_t piece_count;
     uint32_t piece_room;
     struct replay_piece *pieces;

@@ -32,10 +32,12 @@ struct ticket {
     uint8_t status; /* enum reply_error */
     uint64_t epoch;
     uint64_t offset;
-    struct chunk *chunk; /* ASK_READ: reference given on the chunk that holds the first message; NULL: none */
-    uint64_t first;      /* ASK_READ: offset of the first message */
-    struct ticket *next; /* in the list of whoever holds it */
-    char bytes[];        /* topic, key, id, payload */
+    struct chunk *chunk;    /* ASK_READ: reference given on the chunk that holds the first message; NULL: none */
+    uint64_t first;         /* ASK_READ: offset of the first message */
+    uint64_t position;      /* ASK_READ: the same in the log (topic/chunk.h) */
+    uint64_t position_last; /* ASK_READ: of the last message */
+    struct ticket *next;    /* in the list of whoever holds it */
+    char bytes[];           /* topic, key, id, payload */
 };
 
 static inline size_t ticket_size(size_t topic, size_t key, size_t id, size_t payload)

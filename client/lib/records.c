@@ -46,6 +46,7 @@ static enum shoal_error error_of(enum reply_error error)
         [REPLY_BUSY] = SHOAL_ERROR_BUSY,
         [REPLY_DRAINING] = SHOAL_ERROR_DRAINING,
         [REPLY_UNSUPPORTED] = SHOAL_ERROR_UNSUPPORTED,
+        [REPLY_UNAVAILABLE] = SHOAL_ERROR_BUSY,
     };
     bool known = error < sizeof errors / sizeof errors[0] && errors[error] != SHOAL_OK;
     return known ? errors[error] : SHOAL_ERROR_BROKER;

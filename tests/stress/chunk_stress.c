@@ -98,7 +98,7 @@ static void append(struct log *log, const struct log_limits *limits, struct lane
 {
     char room[512];
     struct message message = message_of(log->tail + 1, room);
-    CHECK(log_append(log, limits, LANE_BIT(LANE_RAW) | LANE_BIT(LANE_JSON), writer, &message));
+    CHECK(log_append(log, limits, LANE_BIT(LANE_RAW) | LANE_BIT(LANE_JSON), writer, 0, &message));
     for (uint32_t i = 0; i < READERS; i++) {
         if (!readers[i].untold) {
             readers[i].untold = chunk_share(log->newest);
@@ -178,9 +178,8 @@ static bool lane_is_there(struct reader *reader)
     if (!next) {
         return false;
     }
-    const struct chunk_topic topic = {.name = name_span(name), .epoch = 9};
     uint32_t count = (uint32_t)(next->base - reader->chunk->base);
-    CHECK(chunk_lane_make(reader->chunk, reader->lane, count, &reader->writer, topic));
+    CHECK(chunk_lane_make(reader->chunk, reader->lane, count, &reader->writer, name_span(name)));
     reader->lanes_made++;
     return true;
 }
@@ -196,8 +195,7 @@ static void check_frame(struct reader *reader, uint64_t offset)
     size_t size = lane_write(&reader->writer, reader->lane, &expected, frame, sizeof frame, &needed);
     CHECK_MSG(lane->ends[index] - begin == size && memcmp(lane->bytes + begin, frame, size) == 0,
               "reader %u: message %" PRIu64 " is another one", reader->number, offset);
-    const struct chunk_topic topic = {.name = expected.topic, .epoch = 9};
-    struct message found = chunk_message(reader->chunk, index, topic);
+    struct message found = chunk_message(reader->chunk, index, expected.topic);
     CHECK(found.offset == offset && span_equal(found.payload, expected.payload) && found.time_ms == (int64_t)offset);
 }
 
@@ -258,13 +256,12 @@ static void *make_lane(void *argument)
     struct deflater deflater;
     CHECK(deflater_init(&deflater, DEFLATE_WINDOW_BITS_MAX, DEFLATE_LEVEL_DEFAULT));
     struct lane_writer writer = {.deflater = &deflater, .deflate_bytes_min = 64};
-    const struct chunk_topic topic = {.name = name_span(name), .epoch = 9};
     for (int lane = LANE_JSON; lane < LANE_COUNT; lane++) {
         if (lane == LANE_BIN || lane == LANE_BIN_DEFLATED) {
             continue;
         }
         pthread_barrier_wait(&barrier);
-        CHECK(chunk_lane_make(sealed, lane, sealed->count, &writer, topic));
+        CHECK(chunk_lane_make(sealed, lane, sealed->count, &writer, name_span(name)));
         const struct chunk_lane *made = chunk_lane(sealed, lane);
         const uint32_t end = made->ends[sealed->count - 1];
         uint64_t sum = reader->number; /* reads all of what won, whoever made it */

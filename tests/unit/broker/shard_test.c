@@ -49,15 +49,17 @@ static struct config *config_make(const char *text)
     return config;
 }
 
-static void host_start(const char *text)
+/* `linked`: peer 1 is a federation link, which the test plays. `window`: bytes under way to a client at most; 0:
+ * plenty. */
+static void host_start_with(const char *text, bool linked, uint32_t window)
 {
-    const struct sim_options network = {.seed = 1, .start_us = 1000000};
+    const struct sim_options network = {.seed = 1, .start_us = 1000000, .window_bytes = window};
     const struct io_options room = {.slots_max = 64, .receive_buffers = 8, .receive_buffer_size = 4096, .batch = 8};
     host.config = config_make(text);
     host.network = sim_create(&network);
     host.room = sim_room_create(host.network, &room);
     assert_int_equal(io_listen(host.room, -1), 0);
-    assert_true(mesh_init(&host.mesh, 1, 64));
+    assert_true(mesh_init(&host.mesh, linked ? 2 : 1, 64));
     host.connections = 0;
     const struct shard_setup setup = {
         .shard_count = 1,
@@ -68,9 +70,15 @@ static void host_start(const char *text)
         .connections = &host.connections,
         .seed = 1,
         .instance = 1,
+        .link_peer = linked ? 1 : 0,
     };
     host.shard = shard_create(&setup);
     assert_non_null(host.shard);
+}
+
+static void host_start(const char *text)
+{
+    host_start_with(text, false, 0);
 }
 
 /* Whatever was still open: nothing may be left of it. */
@@ -451,6 +459,160 @@ static void destroying_gives_all_back(void **state)
     host_stop();
 }
 
+/* --- beside a federation link --- */
+
+#define LOGGED "[cluster]\nredis = redis://127.0.0.1\n[namespace log]\nprefix = t\nlogged = true\n"
+
+/* The stream of topic "t": messages after `base` up to `tail`, all alike. */
+static struct {
+    uint64_t epoch, base, tail;
+    uint32_t payload_size;
+} stream;
+
+static struct relay_page *page_make(const struct relay *ask)
+{
+    static char payload[4096];
+    memset(payload, 'x', sizeof payload);
+    uint64_t after = ask->epoch == stream.epoch ? ask->offset : ask->epoch ? stream.base : stream.tail;
+    uint64_t count = stream.tail - after;
+    struct relay_page *page = calloc(1, sizeof *page + count * sizeof page->entries[0]);
+    *page = (struct relay_page){.epoch = stream.epoch, .epoch_base = stream.base, .first = 1, .tail = stream.tail};
+    for (; page->count < count; page->count++)
+        page->entries[page->count] = (struct relay_entry){.offset = after + 1 + page->count,
+                                                          .payload = payload,
+                                                          .payload_size = stream.payload_size,
+                                                          .kind = PAYLOAD_TEXT};
+    return page;
+}
+
+static void link_answer(const struct envelope *ask)
+{
+    struct envelope tell = {.kind = TELL_WANTED, .topic = ask->topic, .hash = ask->hash, .status = RELAY_DONE};
+    if (ask->kind == ASK_WANT) {
+        name_drop(ask->name);
+    } else {
+        tell = (struct envelope){.kind = ask->kind == ASK_FETCH ? TELL_FETCHED : TELL_RELAYED, .relay = ask->relay};
+        tell.relay->page = ask->kind == ASK_FETCH ? page_make(ask->relay) : NULL;
+        tell.relay->epoch = stream.epoch;
+        tell.relay->offset = ask->kind == ASK_RELAY ? ++stream.tail : 0;
+    }
+    assert_true(mesh_tell(&host.mesh, 1, 0, &tell));
+}
+
+static void link_turns(void)
+{
+    struct spsc *ring = mesh_asks(&host.mesh, 0, 1);
+    for (int i = 0; i < 10; i++, turns(1)) {
+        const struct envelope *ask;
+        while ((ask = spsc_peek(ring)) != NULL) {
+            struct envelope copy = *ask;
+            spsc_pop(ring);
+            link_answer(&copy);
+        }
+    }
+}
+
+/* Where a text stands in what was heard; it must. */
+static const char *expect_text(const char *bytes, size_t size, const char *text)
+{
+    const char *found = memmem(bytes, size, text, strlen(text));
+    assert_non_null(found);
+    return found;
+}
+
+/* Redis was cut off, and is back. */
+static void link_is_back(void)
+{
+    const struct topic *topic = topic_at(&host.shard->owner, 1);
+    struct envelope tell = {.kind = TELL_WANTED, .topic = 1, .hash = topic->link.hash, .status = RELAY_DONE};
+    assert_true(mesh_tell(&host.mesh, 1, 0, &tell));
+    link_turns();
+}
+
+static void new_epoch_is_told_to_all_in_its_place(void **state)
+{
+    (void)state;
+    stream.epoch = 9, stream.base = 0, stream.tail = 5, stream.payload_size = 2;
+    host_start_with(LOGGED, true, 0);
+    uint32_t json = CONNECT(GET_JSON), raw = CONNECT(GET_RAW);
+    SAY(json, SUBSCRIBE_JSON);
+    hear(json);
+    assert_int_equal(hear(raw), 0); /* both wait for the link */
+    link_turns();
+    size_t size = hear(json);
+    expect_text(input, size, "\"epoch\":\"0000000000000009\",\"offset\":5");
+    hear(raw);
+    assert_non_null(strstr(input, "Shoal-Epoch: 0000000000000009\r\nShoal-Offset: 5\r\n"));
+    uint32_t writer = CONNECT(POST_HI);
+    assert_int_equal(hear(writer), 0);
+    link_turns();
+    hear(writer);
+    assert_non_null(strstr(input, "{\"epoch\":\"0000000000000009\",\"offset\":6}"));
+    stream.epoch = 10, stream.base = 3, stream.tail = 4;
+    link_is_back(); /* an old snapshot, and one more message */
+    size = hear(json);
+    const char *told =
+        expect_text(input, size, "{\"op\":\"gap\",\"topic\":\"t\",\"from\":0,\"to\":3,\"reason\":\"epoch\"");
+    expect_text(told, size - (size_t)(told - input), "\"offset\":4");
+    size = hear(raw);
+    assert_memory_equal(input, "\x88", 1);
+    assert_memory_equal(input + 2, "\x11\x39", 2); /* 4409 */
+    host_stop();
+}
+
+/* A reader that was passed by the backlog while the epoch changed is told of that, not of a number of messages. */
+static void slow_reader_is_told_of_the_epoch_that_it_missed(void **state)
+{
+    (void)state;
+    stream.epoch = 9, stream.base = 0, stream.tail = 0, stream.payload_size = 3000;
+    host_start_with(LOGGED "slow = skip\nbacklog_bytes = 8K\n", true, 4096);
+    uint32_t client = CONNECT(GET_JSON);
+    hear(client);
+    SAY(client, SUBSCRIBE_JSON);
+    link_turns();
+    hear(client);
+    stream.tail = 3;
+    link_is_back(); /* more than the socket takes */
+    stream.epoch = 10, stream.base = stream.tail = 1;
+    stream.tail = 12;
+    link_is_back();
+    static char all[1 << 20];
+    size_t size = 0;
+    for (int i = 0; i < 100; i++) {
+        size_t some = hear(client);
+        memcpy(all + size, input, some);
+        size += some;
+        turns(2);
+    }
+    const char *told = expect_text(all, size, "{\"op\":\"gap\",\"topic\":\"t\",\"from\":0,");
+    expect_text(told, size - (size_t)(told - all), "\"reason\":\"epoch\"");
+    assert_null(memmem(all, size, "\"slow\"", 6));
+    expect_text(told, size - (size_t)(told - all), "\"offset\":12");
+    assert_true(STATS_READ(&host.shard->stats, messages_skipped) > 0);
+    host_stop();
+}
+
+/* What is on its way between shard and link when both end. */
+static void destroying_gives_back_what_the_link_is_asked(void **state)
+{
+    (void)state;
+    stream.epoch = 9, stream.base = 0, stream.tail = 5;
+    host_start_with(LOGGED, true, 0);
+    CONNECT(GET_JSON SUBSCRIBE_JSON);
+    CONNECT(POST_HI);
+    struct spsc *ring = mesh_asks(&host.mesh, 0, 1);
+    const struct envelope *ask;
+    while ((ask = spsc_peek(ring)) != NULL) { /* answered, but the shard does not turn any more */
+        struct envelope copy = *ask;
+        spsc_pop(ring);
+        link_answer(&copy);
+    }
+    struct relay *relay = relay_create("t", 1, NULL, 0, "x", 1);
+    struct envelope arrived = {.kind = ASK_ARRIVED, .relay = relay};
+    assert_true(mesh_ask(&host.mesh, 1, 0, &arrived));
+    host_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +632,9 @@ int main(void)
         cmocka_unit_test(draining_tells_all_to_come_back),
         cmocka_unit_test(reload_takes_the_next_configuration),
         cmocka_unit_test(destroying_gives_all_back),
+        cmocka_unit_test(new_epoch_is_told_to_all_in_its_place),
+        cmocka_unit_test(slow_reader_is_told_of_the_epoch_that_it_missed),
+        cmocka_unit_test(destroying_gives_back_what_the_link_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,9 @@
 
 #define RAW_AND_JSON (LANE_BIT(LANE_RAW) | LANE_BIT(LANE_JSON))
 
-static const struct chunk_topic topic = {.name = {"a/b", 3}, .epoch = 9};
+#define EPOCH 9
+
+static const struct span topic = {"a/b", 3};
 static struct lane_writer writer;
 static uint64_t chunks_before, bytes_before;
 
@@ -45,10 +47,10 @@ static struct message message_of(uint64_t offset)
 {
     const char *text = text_of(offset);
     return (struct message){
-        .topic = topic.name,
+        .topic = topic,
         .payload = {text, strlen(text)},
         .kind = PAYLOAD_TEXT,
-        .epoch = topic.epoch,
+        .epoch = EPOCH,
         .offset = offset,
         .time_ms = 1000 + (int64_t)offset * 10,
     };
@@ -76,7 +78,7 @@ static void check_message(const struct chunk *chunk, uint32_t index)
     const char *text = text_of(chunk->base + index);
     assert_int_equal(message.offset, chunk->base + index);
     assert_int_equal(message.kind, PAYLOAD_TEXT);
-    assert_int_equal(message.epoch, topic.epoch);
+    assert_int_equal(message.epoch, EPOCH);
     assert_int_equal(message.time_ms, 1000 + (int64_t)message.offset * 10);
     assert_true(span_equal(message.payload, (struct span){text, strlen(text)}));
 }
@@ -192,7 +194,7 @@ static void copies_take_the_lanes_that_are_there(void **state)
         assert_memory_equal(json->bytes + chunk_begin(json, i), source->bytes + chunk_begin(source, 7 - i), size);
         assert_int_equal(chunk_lane(to, LANE_SSE)->ends[i], 0); /* the other has none */
         assert_int_equal(to->origins[i].hash, 77);
-        assert_int_equal(to->origins[i].offset, 57 - i);
+        assert_int_equal(to->origins[i].position, 57 - i);
         assert_int_equal(to->infos[i].kind, PAYLOAD_TEXT);
     }
     assert_int_equal(to->measure, json->ends[7]); /* measured by the first lane that is there */

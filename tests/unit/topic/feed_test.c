@@ -323,7 +323,7 @@ static uint32_t topic_of(uint64_t hash)
 static void give_of_filter(struct reader *reader, const struct chunk *chunk, uint32_t index)
 {
     uint32_t topic = topic_of(chunk->origins[index].hash), topic_shown = TOPICS;
-    uint64_t number = chunk->origins[index].offset, number_shown = 0;
+    uint64_t number = chunk->origins[index].position, number_shown = 0;
     if (!numbers_in(chunk, index, reader->lane, &topic_shown, &number_shown)) {
         /* not written in this lane: allowed only if it was published before the reader was told that it is live */
         assert_true(number < reader->due[topic] || !reader->due[topic]);
@@ -347,8 +347,7 @@ static void lane_reach(struct run *run, const struct reader *reader, struct chun
     assert_non_null(next);
     assert_true(reader->text < TOPICS);
     assert_true(chunk_lane_make(chunk, reader->lane, (uint32_t)(next->base - chunk->base),
-                                &run->host->peers[reader->peer]->writer,
-                                feed_chunk_topic(feed_of_reader(run, reader))));
+                                &run->host->peers[reader->peer]->writer, name_span(feed_of_reader(run, reader)->name)));
 }
 
 /* A reader is given one message. */

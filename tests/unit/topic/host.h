@@ -68,8 +68,8 @@ static inline void host_time(struct host *host, int64_t ms)
         owner_set_time(&host->peers[i]->owner, host->now_ms, host->now_ms * 1000);
 }
 
-/* `sets`: "key=value" of the configuration, NULL at the end. */
-static inline struct host *host_create(uint32_t count, uint32_t slots, const char *const *sets)
+/* `sets`: "key=value" of the configuration, NULL at the end. `linked`: the last peer is a federation link. */
+static inline struct host *host_create_with(uint32_t count, uint32_t slots, const char *const *sets, bool linked)
 {
     struct host *host = calloc(1, sizeof *host);
     const char *all[HOST_SETS_MAX] = {"auth.anonymous=true"};
@@ -84,19 +84,29 @@ static inline struct host *host_create(uint32_t count, uint32_t slots, const cha
     host->now_ms = 1000000;
     host->chunks_before = chunk_count_in_use();
     host->names_before = name_count_in_use();
-    assert_true(mesh_init(&host->mesh, count, slots));
+    assert_true(mesh_init(&host->mesh, count + linked, slots));
     for (uint32_t i = 0; i < count; i++) {
         struct host_peer *peer = host->peers[i] = calloc(1, sizeof *peer);
         assert_true(owner_init(&peer->owner, i, count, &host->mesh, host->config, &peer->stats, &peer->writer, 7 + i));
         assert_true(feeds_init(&peer->feeds, i, count, &host->mesh, host->config, &peer->stats, &peer->writer, 7));
+        peer->owner.link_peer = peer->feeds.link_peer = linked ? count : 0;
     }
     host_time(host, 0);
     return host;
 }
 
+static inline struct host *host_create(uint32_t count, uint32_t slots, const char *const *sets)
+{
+    return host_create_with(count, slots, sets, false);
+}
+
 static inline void host_work_tell(struct host *host, uint32_t number, const struct envelope *tell)
 {
     struct host_peer *peer = host->peers[number];
+    if (owner_is_told(tell)) {
+        owner_tell(&peer->owner, tell);
+        return;
+    }
     if (tell->kind != TELL_PUBLISHED && tell->kind != TELL_READ) {
         feeds_tell(&peer->feeds, tell);
         return;
@@ -118,7 +128,7 @@ static inline void host_work_tell(struct host *host, uint32_t number, const stru
 static inline uint32_t host_tells(struct host *host, uint32_t number, uint32_t most)
 {
     uint32_t worked = 0;
-    for (uint32_t from = 0; from < host->count; from++) {
+    for (uint32_t from = 0; from < host->mesh.peer_count; from++) {
         const struct envelope *tell;
         struct spsc *ring = mesh_tells(&host->mesh, from, number);
         for (uint32_t i = 0; i < most && (tell = spsc_peek(ring)) != NULL; i++, worked++) {
@@ -133,7 +143,7 @@ static inline uint32_t host_tells(struct host *host, uint32_t number, uint32_t m
 static inline uint32_t host_asks(struct host *host, uint32_t number, uint32_t most)
 {
     uint32_t worked = 0;
-    for (uint32_t from = 0; from < host->count; from++) {
+    for (uint32_t from = 0; from < host->mesh.peer_count; from++) {
         const struct envelope *ask;
         struct spsc *ring = mesh_asks(&host->mesh, from, number);
         for (uint32_t i = 0; i < most && (ask = spsc_peek(ring)) != NULL; i++, worked++) {
@@ -260,8 +270,8 @@ static inline const char *host_name_of(const struct host *host, uint32_t number,
 
 static inline void host_rings_empty(struct host *host)
 {
-    for (uint32_t from = 0; from < host->count; from++) {
-        for (uint32_t to = 0; to < host->count; to++) {
+    for (uint32_t from = 0; from < host->mesh.peer_count; from++) {
+        for (uint32_t to = 0; to < host->mesh.peer_count; to++) {
             assert_null(spsc_peek(mesh_asks(&host->mesh, from, to)));
             assert_null(spsc_peek(mesh_tells(&host->mesh, from, to)));
         }

@@ -14,7 +14,7 @@
 
 #define RAW LANE_BIT(LANE_RAW)
 
-static const struct chunk_topic topic = {.name = {"t", 1}, .epoch = 9};
+static const struct span topic = {"t", 1};
 static struct lane_writer writer;
 static char filling[300000];
 
@@ -36,14 +36,14 @@ static uint32_t chance(uint32_t bound)
 static uint64_t append(struct log *log, const struct log_limits *limits, uint8_t lanes, size_t size, int64_t time_ms)
 {
     struct message message = {
-        .topic = topic.name,
+        .topic = topic,
         .payload = {filling, size},
         .kind = PAYLOAD_TEXT,
-        .epoch = topic.epoch,
+        .epoch = 9,
         .time_ms = time_ms,
     };
     memset(filling, '.', sizeof filling);
-    assert_true(log_append(log, limits, lanes, &writer, &message));
+    assert_true(log_append(log, limits, lanes, &writer, 0, &message));
     assert_int_equal(message.offset, log->tail);
     return message.offset;
 }
@@ -307,6 +307,139 @@ static int group_teardown(void **state)
     return chunk_count_in_use() == 0 ? 0 : -1;
 }
 
+/* --- gaps --- */
+
+#define GAP_LANES (RAW | LANE_BIT(LANE_JSON))
+
+static void append_shifted(struct log *log, uint64_t epoch, int64_t shift)
+{
+    struct message message = {.topic = topic, .payload = {"x", 1}, .kind = PAYLOAD_TEXT, .epoch = epoch, .time_ms = 5};
+    assert_true(log_append(log, &unlimited, GAP_LANES, &writer, shift, &message));
+    assert_int_equal(message.offset, log->tail + (uint64_t)shift);
+}
+
+/* Positions 1 2 3 are offsets 1 2 3; 4 is the gap 4..9; 5 6 are 10 11; 7 is the gap 0..4 of epoch 8; 8 is 5. */
+static struct log log_with_gaps(void)
+{
+    struct log log = {0};
+    for (int i = 0; i < 3; i++)
+        append_shifted(&log, 9, 0);
+    const struct gap expired = {.epoch = 9, .from = 4, .to = 9, .reason = GAP_EXPIRED};
+    assert_true(log_append_gap(&log, &unlimited, GAP_LANES, topic, &expired, 5));
+    append_shifted(&log, 9, 5);
+    append_shifted(&log, 9, 5);
+    const struct gap epoch = {.epoch = 8, .from = 0, .to = 4, .reason = GAP_EPOCH};
+    assert_true(log_append_gap(&log, &unlimited, GAP_LANES, topic, &epoch, 5));
+    append_shifted(&log, 8, -3);
+    check_chain(&log);
+    return log;
+}
+
+static bool lane_shows(const struct chunk *chunk, enum lane of, uint32_t index, const char *text)
+{
+    const struct chunk_lane *lane = chunk_lane(chunk, of);
+    uint32_t begin = chunk_begin(lane, index);
+    return memmem(lane->bytes + begin, lane->ends[index] - begin, text, strlen(text)) != NULL;
+}
+
+static void gap_stands_in_its_place_in_each_lane(void **state)
+{
+    (void)state;
+    struct log log = log_with_gaps();
+    assert_int_equal(chunks_of(&log), 3);
+    struct chunk *chunk = log_find(&log, 4);
+    assert_int_equal(chunk->base, 4);
+    assert_true(chunk_is_gap(chunk, 0));
+    assert_false(chunk_is_gap(chunk, 1));
+    assert_int_equal(chunk_gap(chunk).to, 9);
+    assert_true(lane_shows(chunk, LANE_RAW, 0, "\x11\x39")); /* a close frame, 4409 */
+    assert_true(lane_shows(chunk, LANE_JSON, 0, "\"from\":4,\"to\":9,\"reason\":\"expired\""));
+    assert_true(lane_shows(chunk, LANE_JSON, 1, "\"offset\":10"));
+    assert_int_equal(chunk_message(chunk, 2, topic).offset, 11);
+    const struct chunk *last = log_find(&log, 8);
+    assert_true(
+        lane_shows(last, LANE_JSON, 0, "\"from\":0,\"to\":4,\"reason\":\"epoch\",\"epoch\":\"0000000000000008\""));
+    assert_int_equal(chunk_message(last, 1, topic).offset, 5);
+    assert_int_equal(chunk_message(last, 1, topic).epoch, 8);
+    log_release(&log);
+}
+
+static void lane_made_later_tells_of_the_gap(void **state)
+{
+    (void)state;
+    struct log log = log_with_gaps();
+    struct chunk *chunk = log_find(&log, 4);
+    for (int lane = 0; lane < LANE_COUNT; lane++) {
+        assert_true(chunk_lane_make(chunk, lane, 3, &writer, topic));
+        assert_true(chunk_lane(chunk, lane)->ends[0] > 0);
+    }
+    assert_true(lane_shows(chunk, LANE_RAW_DEFLATED, 0, "\x11\x39"));
+    assert_true(lane_shows(chunk, LANE_SSE, 0, "event: gap"));
+    assert_true(lane_shows(chunk, LANE_SSE, 1, "id: 0000000000000009:10"));
+    assert_true(log_lanes(&log, RAW | LANE_BIT(LANE_SSE), &writer, topic)); /* in the open one */
+    assert_true(lane_shows(log.newest, LANE_SSE, 0, "event: gap"));
+    log_release(&log);
+}
+
+static void gap_is_copied_into_filters_logs(void **state)
+{
+    (void)state;
+    struct log log = log_with_gaps(), filter = {0};
+    for (uint64_t position = 1; position <= log.tail; position++) {
+        const struct chunk *chunk = log_find(&log, position);
+        assert_true(
+            log_append_copy(&filter, &unlimited, LANE_BIT(LANE_JSON), chunk, (uint32_t)(position - chunk->base), 77));
+    }
+    assert_int_equal(chunks_of(&filter), 1); /* one count, one epoch */
+    assert_int_equal(filter.newest->epoch, FILTER_EPOCH);
+    assert_int_equal(filter.newest->shift, 0);
+    assert_true(lane_shows(filter.newest, LANE_JSON, 3, "\"op\":\"gap\""));
+    assert_true(lane_shows(filter.newest, LANE_JSON, 7, "\"offset\":5"));
+    assert_int_equal(filter.newest->origins[7].position, 8);
+    log_release(&filter);
+    log_release(&log);
+}
+
+static void offsets_are_found_by_their_epoch(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t epoch, offset, position; /* 0: not there */
+    } rows[] = {{9, 3, 3},  {9, 4, 0}, {9, 8, 0}, {9, 9, 4}, {9, 10, 5}, {9, 11, 6},
+                {9, 12, 0}, {8, 3, 0}, {8, 4, 7}, {8, 5, 8}, {8, 6, 0},  {7, 5, 0}};
+    struct log log = log_with_gaps();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t position = 0;
+        assert_int_equal(log_position(&log, rows[i].epoch, rows[i].offset, &position), rows[i].position > 0);
+        assert_int_equal(position, rows[i].position);
+    }
+    assert_int_equal(log_epoch_first(&log, 9), 1);
+    assert_int_equal(log_epoch_first(&log, 8), 7);
+    assert_int_equal(log_epoch_first(&log, 7), 9);
+    log_release(&log);
+}
+
+/* Who has all that came before the oldest chunk is told of the gap with which that begins. */
+static void gap_may_be_the_oldest(void **state)
+{
+    (void)state;
+    const struct log_limits limits = {.history_messages = 3, .history_bytes = UINT64_MAX, .chunk_bytes_max = 65536};
+    struct log log = {0};
+    uint64_t position = 0;
+    append_shifted(&log, 9, 0);
+    const struct gap gap = {.epoch = 9, .from = 2, .to = 9, .reason = GAP_EXPIRED};
+    assert_true(log_append_gap(&log, &unlimited, GAP_LANES, topic, &gap, 5));
+    for (int i = 0; i < 2; i++)
+        append_shifted(&log, 9, 7);
+    log_trim(&log, &limits, 0);
+    assert_int_equal(log.oldest->base, 2);
+    assert_true(log_position(&log, 9, 1, &position));
+    assert_int_equal(position, 1);
+    assert_false(log_position(&log, 9, 2, &position));
+    assert_false(log_position(&log, 9, 0, &position));
+    log_release(&log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +452,11 @@ int main(void)
         cmocka_unit_test(open_chunk_waits_for_its_readers),
         cmocka_unit_test(open_chunk_with_too_many_bytes_goes_by_age),
         cmocka_unit_test(history_by_count_bytes_and_age),
+        cmocka_unit_test(gap_stands_in_its_place_in_each_lane),
+        cmocka_unit_test(lane_made_later_tells_of_the_gap),
+        cmocka_unit_test(gap_is_copied_into_filters_logs),
+        cmocka_unit_test(offsets_are_found_by_their_epoch),
+        cmocka_unit_test(gap_may_be_the_oldest),
     };
     return cmocka_run_group_tests(tests, NULL, group_teardown);
 }
