@@ -70,10 +70,16 @@ static void make_redis(struct cluster_profile *profile, struct chance *chance, u
     }
 }
 
+/* Delays that a server is greeted with until a probe has come back, and some: a link must be able to do that in time.
+ */
+#define GREETING_DELAYS 16u
+
 static void make_links(struct cluster_profile *profile, struct chance *chance)
 {
     bool calm = profile->calm;
     profile->timeout_ms = calm ? 5000 : ONE_OF(chance, 500, 2000);
+    uint32_t greeting_ms = (uint32_t)(profile->redis.delay_us_max / 1000) * GREETING_DELAYS;
+    profile->timeout_ms = profile->timeout_ms > greeting_ms ? profile->timeout_ms : greeting_ms;
     profile->probe_ms = ONE_OF(chance, 100, 1000);
     profile->wait_ms = calm ? 5000 : ONE_OF(chance, 0, 500, 5000);
     profile->queue_bytes_max = calm ? 16u << 20 : ONE_OF(chance, 3000, 100000, 16u << 20);

@@ -19,6 +19,7 @@ enum { SHARDS_OF_WORLD_MAX = 9 };
 #define SETTLE_STEP_US      250000
 #define SETTLE_LINK_STEP_US 20000 /* links are quick to take a silent server for gone */
 #define LEAVE_ROUNDS_MAX    2400
+#define LEAVE_LINK_ROUNDS   500
 #define LEAVE_STEP_US       250000
 
 /* One machine. Its wall clock is apart from the others'. */
@@ -438,6 +439,10 @@ static void leave(struct world *world)
         turn_all(world);
         clients_pump(&world->clients); /* who stays behaves well */
         sim_advance(world->network, LEAVE_STEP_US);
+    }
+    for (uint32_t round = 0; round < LEAVE_LINK_ROUNDS && world->redis; round++) { /* links let go of their names */
+        turn_all(world);
+        sim_advance(world->network, SETTLE_LINK_STEP_US);
     }
     check_references(world->verdict, world->shards, world->shard_count);
     for (uint32_t i = 0; i < world->shard_count; i++) {

@@ -27,7 +27,7 @@
 #endif
 #ifndef SEEDS_DEFAULT
 #define SEEDS_DEFAULT    400
-#define SEEDS_OF_SEVERAL 60 /* hosts: each such world is some of the others' */
+#define SEEDS_OF_SEVERAL 40 /* hosts: each such world is some of the others' */
 #endif
 
 static volatile sig_atomic_t failing;
