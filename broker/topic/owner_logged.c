@@ -333,20 +333,36 @@ static bool bridge(struct owner *owner, struct remote *remote, uint64_t next)
     return next <= tail + 1 || append_gap(owner, remote, &gap);
 }
 
+/* The offset that the page goes on from. */
+static uint64_t page_before(const struct relay_page *page)
+{
+    return page->count ? page->entries[0].offset - 1 : page->tail;
+}
+
+/*
+ * What has arrived already is new for those who follow by a filter, be the page of the newest messages too short to
+ * hold it. Then the log begins there, and what has not arrived yet is fetched as what comes after. False: the page
+ * holds it.
+ */
+static bool page_is_short(struct owner *owner, struct remote *remote, const struct relay_page *page)
+{
+    uint64_t first_new = early_first(remote, page->epoch);
+    if (remote->known || first_new > page_before(page)) {
+        return false;
+    }
+    begin(owner, remote, page->epoch, first_new - 1, page->epoch_base);
+    opens(owner, remote);
+    early_drain(owner, remote);
+    return true;
+}
+
 /* The page is of another epoch than the log, or the log is not known yet. False: no memory. */
 static bool page_begin(struct owner *owner, struct remote *remote, const struct relay_page *page)
 {
     const struct topic *topic = topic_at(owner, remote->topic);
-    uint64_t before = page->count ? page->entries[0].offset - 1 : page->tail;
+    uint64_t before = page_before(page);
     if (!remote->known) {
-        /* What has arrived already is new for those who follow by a filter, be the page too short to hold it. */
-        uint64_t first_new = early_first(remote, page->epoch);
-        bool earlier = first_new <= before;
-        begin(owner, remote, page->epoch, earlier ? first_new - 1 : before, page->epoch_base);
-        if (earlier) {
-            opens(owner, remote);
-            early_drain(owner, remote);
-        }
+        begin(owner, remote, page->epoch, before, page->epoch_base);
         return true;
     }
     const struct gap gap = {.epoch = page->epoch, .from = 0, .to = before, .reason = GAP_EPOCH};
@@ -356,6 +372,9 @@ static bool page_begin(struct owner *owner, struct remote *remote, const struct 
 /* False: no memory for all of it. */
 static bool page_apply(struct owner *owner, struct remote *remote, const struct relay_page *page)
 {
+    if (page_is_short(owner, remote, page)) {
+        return true;
+    }
     if (!page_begin(owner, remote, page)) {
         return false;
     }

@@ -18,10 +18,10 @@ static uint32_t chunks_of(const struct log *log)
     return count;
 }
 
-/* Topics without history go when they have been idle for long enough. */
+/* Topics without history go when they have been idle for long enough; what other hosts have a part in, before that. */
 static bool topic_will_go(struct shard *shard, const struct topic *topic)
 {
-    return topic_namespace(&shard->owner, topic)->history_messages == 0 || !topic->log.oldest;
+    return topic->remote || topic_namespace(&shard->owner, topic)->history_messages == 0 || !topic->log.oldest;
 }
 
 bool shard_is_left(struct shard *shard)

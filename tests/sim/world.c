@@ -13,14 +13,17 @@
 enum { SHARDS_OF_WORLD_MAX = 9 };
 
 /* How long a world may take to come to rest, in rounds and in its own time. */
-#define SETTLE_ROUNDS_MAX   20000
-#define SETTLE_STILL        20 /* rounds without a byte moved, until bigger steps are taken */
-#define SETTLE_OVER         80 /* and so many of these: longer than any limit that keeps somebody waiting */
-#define SETTLE_STEP_US      250000
-#define SETTLE_LINK_STEP_US 20000 /* links are quick to take a silent server for gone */
-#define LEAVE_ROUNDS_MAX    2400
+#define SETTLE_ROUNDS_MAX 20000
+#define SETTLE_STILL      20 /* rounds without a byte moved, until bigger steps are taken */
+#define SETTLE_OVER       80 /* and so many of these: longer than any limit that keeps somebody waiting */
+#define SETTLE_STEP_US    250000
+#define LEAVE_US_MAX      1200000000 /* a cut cable is found out late */
+#define LEAVE_STEP_US     250000
+
+/* Where links are about, who are quick to take a silent server for gone. */
+#define SETTLE_LINK_STEP_US 20000
+#define LEAVE_LINK_STEP_US  50000
 #define LEAVE_LINK_ROUNDS   500
-#define LEAVE_STEP_US       250000
 
 /* One machine. Its wall clock is apart from the others'. */
 struct host {
@@ -435,10 +438,12 @@ static void leave(struct world *world)
 {
     leak(world);
     clients_leave(&world->clients);
-    for (uint32_t round = 0; round < LEAVE_ROUNDS_MAX && !all_left(world); round++) {
+    int64_t step_us = world->redis ? LEAVE_LINK_STEP_US : LEAVE_STEP_US;
+    int64_t end_us = sim_now_us(world->network) + LEAVE_US_MAX;
+    while (sim_now_us(world->network) < end_us && !all_left(world)) {
         turn_all(world);
         clients_pump(&world->clients); /* who stays behaves well */
-        sim_advance(world->network, LEAVE_STEP_US);
+        sim_advance(world->network, step_us);
     }
     for (uint32_t round = 0; round < LEAVE_LINK_ROUNDS && world->redis; round++) { /* links let go of their names */
         turn_all(world);
