@@ -248,17 +248,6 @@ static void work_tell(struct shard *shard, const struct envelope *tell)
 }
 
 /* A ring's worth at most, so that a neighbour that never stops does not hold the turn. */
-static void drain_tells(struct shard *shard, uint32_t from)
-{
-    struct spsc *ring = mesh_tells(shard->mesh, from, shard->number);
-    const struct envelope *tell;
-    for (uint32_t i = 0; i <= ring->mask && (tell = spsc_peek(ring)) != NULL; i++) {
-        struct envelope copy = *tell;
-        spsc_pop(ring);
-        work_tell(shard, &copy);
-    }
-}
-
 /* False: no room to answer yet. */
 static bool inspect(struct shard *shard, const struct envelope *ask)
 {
@@ -277,7 +266,8 @@ static bool work_ask(struct shard *shard, const struct envelope *ask)
     return ask->kind == ASK_INSPECT ? inspect(shard, ask) : owner_ask(&shard->owner, ask);
 }
 
-static void drain_asks(struct shard *shard, uint32_t from)
+/* False: there is no room for answers. */
+static bool drain_asks(struct shard *shard, uint32_t from)
 {
     struct spsc *ring = mesh_asks(shard->mesh, from, shard->number);
     const struct envelope *ask, *ahead;
@@ -287,9 +277,28 @@ static void drain_asks(struct shard *shard, uint32_t from)
         }
         if (!work_ask(shard, ask)) {
             shard->blocked = true;
-            return;
+            return false;
         }
         spsc_pop(ring);
+    }
+    return true;
+}
+
+/*
+ * What the link had asked before it told of a page is worked before it, though tells come first: an owner sees by what
+ * has arrived which of a page's messages are new (cluster/server.h: server_fence). Nobody but the link waits for that.
+ */
+static void drain_tells(struct shard *shard, uint32_t from)
+{
+    struct spsc *ring = mesh_tells(shard->mesh, from, shard->number);
+    const struct envelope *tell;
+    for (uint32_t i = 0; i <= ring->mask && (tell = spsc_peek(ring)) != NULL; i++) {
+        if (tell->kind == TELL_FETCHED && !drain_asks(shard, from)) {
+            return;
+        }
+        struct envelope copy = *tell;
+        spsc_pop(ring);
+        work_tell(shard, &copy);
     }
 }
 

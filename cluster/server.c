@@ -57,6 +57,7 @@ void server_destroy(struct server *server)
     relays_free(&server->reads);
     relays_free(&server->again);
     relays_free(&server->answered);
+    relays_free(&server->fenced);
     free(server->asked);
     explicit_bzero(&server->url, sizeof server->url);
 }
@@ -119,7 +120,7 @@ void server_fail(struct server *server, const char *format, ...)
 static void try(struct server *server)
 {
     move(server, SERVER_TRYING);
-    server->proving = server->probe_out = server->blocked = server->complete = false;
+    server->fence_out = server->proving = server->probe_out = server->blocked = server->complete = false;
     server->claimed = server->claiming = false;
     server->proved_us = 0;
     server->run_id[0] = server->role[0] = 0;
@@ -276,6 +277,36 @@ void relay_settle(struct server *server, struct relay *relay, enum relay_status 
     server->backlog_bytes -= relay_bytes(relay);
     relay->status = (uint8_t)status;
     relays_push(&server->answered, relay);
+}
+
+static void fence_send(struct server *server)
+{
+    if (!server->fence_out) {
+        server->fence++;
+        server->fence_out = true;
+        commands_fence(server);
+    }
+}
+
+void server_fence(struct server *server, struct relay *relay)
+{
+    relay->deadline_us = (int64_t)server->fence + 1; /* what is out was sent before the page was read */
+    relays_push(&server->fenced, relay);
+    fence_send(server);
+}
+
+void server_fence_came_back(struct server *server, uint64_t number)
+{
+    if (!server->fence_out || number != server->fence) {
+        return;
+    }
+    server->fence_out = false;
+    while (server->fenced.first && server->fenced.first->deadline_us <= (int64_t)number) {
+        relay_settle(server, relays_take(&server->fenced), RELAY_DONE);
+    }
+    if (server->fenced.first) {
+        fence_send(server);
+    }
 }
 
 void server_logged(struct server *server, struct relay *relay, bool fetch)

@@ -170,6 +170,9 @@ struct server {
     struct relays reads;
     struct relays again;    /* appends that Redis has sent back; older than those that wait */
     struct relays answered; /* the link's to take */
+    struct relays fenced;   /* fetches whose page is here, behind fences: see server_fence() */
+    uint64_t fence;         /* number of the last one; relays have theirs in deadline_us */
+    bool fence_out;         /* it has not come back */
     uint64_t backlog_bytes;
     uint64_t sequence; /* of the last message sent */
     /* the subscription connection */
@@ -209,6 +212,17 @@ bool server_turn(struct server *server);
 /* How long it may be left alone, in us. */
 int64_t server_rest_us(const struct server *server);
 
+/*
+ * Holds back the first page of a topic until all that Redis had pushed before it read the page has been taken from the
+ * subscription. The two come by two connections: else an owner could not tell a message that is on its way, and new for
+ * who follows the topic by a filter, from history. A fence is a message on the probe's channel; one is out at a time,
+ * and all pages that come meanwhile wait for the next. Takes the relay.
+ */
+void server_fence(struct server *server, struct relay *relay);
+
+/* It has come back by the subscription. */
+void server_fence_came_back(struct server *server, uint64_t number);
+
 /* A live message for the other hosts. Takes the relay. */
 void server_live(struct server *server, struct relay *relay);
 
@@ -239,6 +253,7 @@ void command_send_node(struct server *server, uint64_t instance, uint32_t count,
 const struct asked *commands_oldest(const struct server *server);
 /* A probe to the own channel, and INFO. */
 void commands_probe(struct server *server);
+void commands_fence(struct server *server);
 /* Puts a relay whose fate is known among the answered ones. */
 void relay_settle(struct server *server, struct relay *relay, enum relay_status status);
 

@@ -105,6 +105,12 @@ void commands_abandon(struct server *server)
             relay_settle(server, asked.relay, RELAY_AWAY);
         }
     }
+    struct relay *relay;
+    while ((relay = relays_take(&server->fenced)) != NULL) {
+        free(relay->page);
+        relay->page = NULL;
+        relay_settle(server, relay, RELAY_AWAY);
+    }
 }
 
 /* --- greeting --- */
@@ -438,7 +444,11 @@ static void answered_append(struct server *server, struct relay *relay, const st
 static void answered_read(struct server *server, struct relay *relay, const struct redis_value *value)
 {
     relay->page = page_create(value);
-    relay_settle(server, relay, relay->page ? RELAY_DONE : RELAY_AWAY);
+    if (relay->page && relay->epoch == 0) {
+        server_fence(server, relay);
+    } else {
+        relay_settle(server, relay, relay->page ? RELAY_DONE : RELAY_AWAY);
+    }
 }
 
 static void answered_error(struct server *server, const struct asked *asked, struct span error)
@@ -500,6 +510,17 @@ void commands_answered(struct server *server, const struct redis_value *value)
 }
 
 /* --- probes --- */
+
+void commands_fence(struct server *server)
+{
+    struct digits number;
+    struct span digits = digits_of(&number, server->fence);
+    char text[1 + sizeof number] = {WIRE_FENCE};
+    memcpy(text + 1, digits.data, digits.size);
+    const struct span words[] = {
+        SPAN_LITERAL("PUBLISH"), text_span(server->common->probe_channel), {text, 1 + digits.size}};
+    command_send(server, COMMAND_OTHER, NO_RELAY, 3, words);
+}
 
 void commands_probe(struct server *server)
 {

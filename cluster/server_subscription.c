@@ -76,13 +76,23 @@ void subscription_change(struct server *server, enum change change, struct span 
 
 /* --- what Redis pushes --- */
 
-/* Probes are numbered; those of a former life may still be on their way. */
-static void probe_came_back(struct server *server, struct span text)
+static uint64_t number_of(struct span text)
 {
     uint64_t number = 0;
     for (size_t i = 0; i < text.size; i++) {
         number = number * 10 + (uint64_t)(text.data[i] - '0');
     }
+    return number;
+}
+
+/* Probes are numbered, and so are fences; those of a former life may still be on their way. */
+static void probe_came_back(struct server *server, struct span text)
+{
+    if (text.size && text.data[0] == WIRE_FENCE) {
+        server_fence_came_back(server, number_of((struct span){text.data + 1, text.size - 1}));
+        return;
+    }
+    uint64_t number = number_of(text);
     if (server->probe_out && number == server->probe) {
         server->probe_out = false;
         server->proved_us = server->probe_us;

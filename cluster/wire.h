@@ -18,7 +18,7 @@
  * text is what it can write exactly and fast. The topic is inside, so that what a pattern has delivered needs no
  * parsing of channels.
  *
- * A probe, on a channel of its link's own, is the probe's number as decimal text.
+ * A probe, on a channel of its link's own, is the probe's number as decimal text. A fence there is an f and its number.
  */
 #ifndef SHOAL_CLUSTER_WIRE_H
 #define SHOAL_CLUSTER_WIRE_H
@@ -33,6 +33,7 @@
 /* Of the header, what a script of Redis leaves as it is; epoch and offset follow. */
 #define WIRE_STAMP_AT 28
 #define WIRE_HEX_SIZE 16
+#define WIRE_FENCE    'f'
 
 struct wire {
     bool logged;

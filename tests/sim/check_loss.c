@@ -28,7 +28,8 @@ static void check_filter(struct record *record, uint32_t client, const struct fo
     }
 }
 
-static void check_client(struct record *record, const struct client *client)
+/* `is_whole`: nothing was lost between hosts, so a filter's subscriber has all, too. */
+static void check_client(struct record *record, const struct client *client, bool is_whole)
 {
     for (uint32_t i = 0; i < REQUESTS_MAX; i++) {
         const struct request *request = &client->requests[i];
@@ -39,6 +40,9 @@ static void check_client(struct record *record, const struct client *client)
     }
     for (uint32_t i = 0; i < FOLLOWS_MAX; i++) {
         const struct follow *follow = &client->follows[i];
+        if (follow->state == FOLLOW_LIVE && follow->wild && !is_whole) {
+            continue;
+        }
         if (follow->state == FOLLOW_LIVE) {
             (follow->wild ? check_filter : check_topic)(record, client->number, follow);
         } else if (follow->state != FOLLOW_FREE) {
@@ -54,7 +58,7 @@ void check_loss(const struct clients *clients)
         const struct client *client = &clients->clients[i];
         if (client->wire.state != WIRE_CLOSED && !client->closing &&
             sim_client_accepted(clients->network, client->wire.link)) {
-            check_client(clients->record, client);
+            check_client(clients->record, client, !clients->record->federated || is_calm(clients));
         }
     }
 }

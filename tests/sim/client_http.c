@@ -51,7 +51,7 @@ static void follow_url(struct clients *clients, struct client *client, uint32_t 
     } else if (number < TOPIC_COUNT && sim_random(clients->network, 3) == 0) {
         snprintf(from, 64, "last");
     }
-    follow_ask(&client->follows[0], number, position.epoch, position.offset);
+    follow_ask(&client->follows[0], number, client->host, position.epoch, position.offset);
 }
 
 static void raw_open(struct clients *clients, struct client *client)
@@ -195,9 +195,10 @@ static void posted(struct clients *clients, struct client *client, const struct 
     if (request_first->kind == REQUEST_NONE) {
         verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "a response that nobody waits for");
     } else if (news->status == 200 && place_read(news->data, &epoch, &offset, &first)) {
-        client_acknowledged(clients, request_first, epoch, offset);
+        client_acknowledged(clients, client, request_first, epoch, offset);
     } else if (news->status == 503) {
-        client_refused(clients, request_first);
+        uint32_t topic = clients->record->publishes[request_first->what].topic;
+        client_refused(clients, request_first, clients->record->topics[topic].logged);
     } else {
         verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "a POST is answered with %d", news->status);
     }
@@ -205,7 +206,7 @@ static void posted(struct clients *clients, struct client *client, const struct 
 }
 
 /* Each object of the array of messages. Our payloads have nothing in them that looks like the next one's beginning. */
-static uint64_t messages_read(struct clients *clients, struct span body, uint64_t epoch, uint64_t first)
+static uint64_t messages_read(struct clients *clients, uint32_t host, struct span body, uint64_t epoch, uint64_t first)
 {
     static const char start[] = "{\"offset\":";
     uint64_t expected = first;
@@ -224,7 +225,7 @@ static uint64_t messages_read(struct clients *clients, struct span body, uint64_
                          (unsigned long long)offset, (unsigned long long)expected - 1);
         }
         if (publish != UINT32_MAX) {
-            record_received(clients->record, publish, epoch, offset);
+            record_received(clients->record, publish, host, epoch, offset);
         }
         at = next;
     }
@@ -242,7 +243,7 @@ static void history_read(struct clients *clients, struct client *client, const s
         verdict_fail(verdict_of(clients), CHECK_PROTOCOL, "a GET is answered with %d", news->status);
     } else if (place_read(news->data, &epoch, &offset, &first)) {
         uint64_t kept = clients->record->topics[client->topic].history_messages;
-        uint64_t last = messages_read(clients, news->data, epoch, first);
+        uint64_t last = messages_read(clients, client->host, news->data, epoch, first);
         bool all = memmem(news->data.data, news->data.size, "\"more\":false", 12) != NULL;
         if (all && (last != offset || (kept && first > 1 && first + kept > offset + 1))) {
             verdict_fail(verdict_of(clients), CHECK_LOSS, "%s: the history is %llu to %llu of %llu, %llu are kept",

@@ -52,7 +52,7 @@ static void ok(struct clients *clients, struct client *client, struct request *r
     struct follow *follow = &client->follows[request->what % FOLLOWS_MAX];
     switch ((enum request_kind)request->kind) {
     case REQUEST_PUBLISH:
-        client_acknowledged(clients, request, reply->epoch, reply->offset);
+        client_acknowledged(clients, client, request, reply->epoch, reply->offset);
         break;
     case REQUEST_SUBSCRIBE:
         clients->resumes += reply->has_recovered;
@@ -77,7 +77,7 @@ static void ack(struct clients *clients, struct client *client, const struct rep
             told_unasked(clients, client, reply, id + i);
             return;
         }
-        client_acknowledged(clients, request, reply->epoch, reply->offset + i);
+        client_acknowledged(clients, client, request, reply->epoch, reply->offset + i);
     }
 }
 
@@ -90,7 +90,8 @@ static bool refusal_is_fair(struct clients *clients, const struct client *client
         (clients->draining && error == REPLY_DRAINING)) {
         return true;
     }
-    bool short_of_room = error == REPLY_BUSY || error == REPLY_TOPICS_LIMIT ||
+    bool short_of_room = error == REPLY_BUSY || (clients->record->federated && error == REPLY_UNAVAILABLE) ||
+                         error == REPLY_TOPICS_LIMIT ||
                          (request->kind == REQUEST_SUBSCRIBE && error == REPLY_SUBSCRIPTIONS_LIMIT);
     return short_of_room && !is_calm(clients) && request->kind != REQUEST_UNSUBSCRIBE;
 }
@@ -102,7 +103,7 @@ static void refused(struct clients *clients, struct client *client, struct reque
                      error < REPLY_ERROR_COUNT ? reply_error_code(error) : "unknown");
     }
     if (request->kind == REQUEST_PUBLISH) {
-        client_refused(clients, request);
+        client_refused(clients, request, error == REPLY_UNAVAILABLE);
     } else if (request->kind == REQUEST_SUBSCRIBE) {
         follow_end(&client->follows[request->what]);
     }
@@ -152,9 +153,10 @@ static struct follow *follow_of_message(struct client *client, uint32_t topic, u
 }
 
 /* A gap names a filter, or a topic: of its own follow, or of a filter's that has come back. */
-static struct follow *follow_of_gap(struct client *client, const struct reply *reply)
+static struct follow *follow_of_gap(struct clients *clients, struct client *client, const struct reply *reply)
 {
     uint32_t topic = topic_number(reply->topic);
+    bool logged = topic < TOPIC_COUNT && clients->record->topics[topic].logged;
     struct follow *found = NULL;
     for (uint32_t i = 0; i < FOLLOWS_MAX; i++) {
         struct follow *follow = &client->follows[i];
@@ -163,8 +165,9 @@ static struct follow *follow_of_gap(struct client *client, const struct reply *r
         }
         const char *name = name_of(follow->number);
         bool named = span_equal(reply->topic, (struct span){name, strlen(name)});
-        bool back = follow->wild && follow->by_cursor && topic < TOPIC_COUNT && name_covers(follow->number, topic);
-        if (named && (reply->reason == GAP_SLOW || follow->state == FOLLOW_LOST)) {
+        bool covers = follow->wild && topic < TOPIC_COUNT && name_covers(follow->number, topic);
+        bool back = covers && (follow->by_cursor || logged);
+        if (named && (reply->reason == GAP_SLOW || follow->state == FOLLOW_LOST || logged)) {
             return follow;
         }
         found = back && reply->reason != GAP_SLOW ? follow : found;
@@ -194,8 +197,12 @@ static void message(struct clients *clients, struct client *client, const struct
 
 static void gap(struct clients *clients, struct client *client, const struct reply *reply)
 {
-    struct follow *follow = follow_of_gap(client, reply);
+    struct follow *follow = follow_of_gap(clients, client, reply);
     clients->gaps++;
+    if (clients->record->federated && is_calm(clients) && follow && follow->state == FOLLOW_LIVE) {
+        verdict_fail(verdict_of(clients), CHECK_LOSS, "client %u: a gap of %.*s without a reason: %s", client->number,
+                     (int)reply->topic.size, reply->topic.data, gap_reason_name(reply->reason));
+    }
     if (follow) {
         follow_gap(follow, clients->record, topic_number(reply->topic), reply->reason, reply->epoch, reply->from_offset,
                    reply->to_offset);
@@ -354,7 +361,7 @@ static struct span positions_write(const struct client *client, const struct kee
 static void subscribe_again(struct client *client, struct follow *follow)
 {
     struct keepsake *keepsake = &client->keepsake;
-    follow_ask_again(follow, keepsake);
+    follow_ask_again(follow, keepsake, client->host);
     ask_to_follow(client, follow,
                   &(struct from){
                       .kind = FROM_POSITIONS,
@@ -382,7 +389,7 @@ static void subscribe(struct clients *clients, struct client *client)
     } else if (number < TOPIC_COUNT && sim_random(clients->network, 3) == 0) {
         from.kind = FROM_LAST;
     }
-    follow_ask(follow, number, position.epoch, position.offset);
+    follow_ask(follow, number, client->host, position.epoch, position.offset);
     ask_to_follow(client, follow, &from);
 }
 
@@ -445,6 +452,7 @@ static void do_something(struct clients *clients, struct client *client)
     if (client->again.valid) {
         client->again.valid = false;
         clients->repeats++;
+        clients->record->publishes[client->again.publish].repeated = true;
         publish(clients, client, client->again.publish);
     } else if (by_chance(clients, habits->publish)) {
         static const enum payload_kind kinds[] = {PAYLOAD_JSON, PAYLOAD_JSON, PAYLOAD_BINARY, PAYLOAD_TEXT};
@@ -469,4 +477,14 @@ void talk_act(struct clients *clients, struct client *client)
         do_something(clients, client);
     }
     say_gathered(client);
+}
+
+bool talk_publish(struct clients *clients, struct client *client, uint32_t topic)
+{
+    if (has_room(client)) {
+        publish(clients, client, client_publish(clients, topic, PAYLOAD_JSON));
+        say_gathered(client);
+        return true;
+    }
+    return false;
 }

@@ -15,4 +15,7 @@ void talk_news(struct clients *clients, struct client *client, const struct wire
 /* Does something, or nothing. */
 void talk_act(struct clients *clients, struct client *client);
 
+/* Publishes something to a topic. False: too much is unanswered. */
+bool talk_publish(struct clients *clients, struct client *client, uint32_t topic);
+
 #endif

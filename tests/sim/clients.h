@@ -67,6 +67,7 @@ enum { FOLLOWS_MAX = 5, REQUESTS_MAX = 12 };
 
 struct client {
     uint32_t number;
+    uint32_t host;
     enum client_kind kind;
     struct wire wire;
     bool open;          /* the first answer has come: messages may flow */
@@ -144,6 +145,9 @@ static inline bool publish_has_key(uint32_t publish)
     return publish % 4 == 0;
 }
 
+/* A last message to each logged topic, by whoever can. What nobody has missed yet is missed then. */
+void clients_publish_last(struct clients *clients);
+
 /* A free place. NULL: none. */
 struct request *client_request(struct client *client, enum request_kind kind, uint32_t what);
 struct follow *client_follow_free(struct client *client);
@@ -161,8 +165,10 @@ bool client_position(struct clients *clients, const struct client *client, uint3
 void client_deliver(struct clients *clients, struct follow *follow, uint32_t publish, uint64_t epoch, uint64_t offset);
 
 /* The answers to a publish. */
-void client_acknowledged(struct clients *clients, struct request *request, uint64_t epoch, uint64_t offset);
-void client_refused(struct clients *clients, struct request *request);
+void client_acknowledged(struct clients *clients, const struct client *client, struct request *request, uint64_t epoch,
+                         uint64_t offset);
+/* `perhaps`: it may have been done all the same. */
+void client_refused(struct clients *clients, struct request *request, bool perhaps);
 
 /* Leaves after an answer with which the connection is over. */
 void client_finish(struct clients *clients, struct client *client);

@@ -35,6 +35,7 @@ struct follow {
     bool wild;
     bool jumps;     /* raw under conflate */
     bool unplaced;  /* and nobody has told yet where the last message is */
+    uint8_t host;   /* that it is on */
     bool by_cursor; /* asked from a position */
     uint64_t asked_epoch, asked_offset;
     uint64_t since;    /* step in which the ok was read */
@@ -55,10 +56,10 @@ struct follow {
 };
 
 /* A subscribe command is on its way. `asked_epoch` 0: not from a position. */
-void follow_ask(struct follow *follow, uint32_t number, uint64_t asked_epoch, uint64_t asked_offset);
+void follow_ask(struct follow *follow, uint32_t number, uint32_t host, uint64_t asked_epoch, uint64_t asked_offset);
 
 /* The same for a filter with what was kept of it. */
-void follow_ask_again(struct follow *follow, const struct keepsake *keepsake);
+void follow_ask_again(struct follow *follow, const struct keepsake *keepsake, uint32_t host);
 
 /* The ok has come. */
 void follow_begin(struct follow *follow, struct record *record, uint64_t epoch, uint64_t offset, bool has_recovered,

@@ -103,11 +103,42 @@ static void make_config(struct profile *profile, struct chance *chance)
     CHECK(size > 0 && (size_t)size < sizeof profile->config);
 }
 
-void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool calm)
+/* Of several hosts. The namespaces kept, aged and tight are logged: Redis gives their order. */
+static void make_federation(struct profile *profile, struct chance *chance, uint64_t seed)
+{
+    bool calm = profile->calm;
+    cluster_profile_make(&profile->cluster, seed, profile->steps, calm);
+    profile->cluster.filters_max = calm ? 1000 : profile->cluster.filters_max;
+    profile->cluster.filter_levels = calm ? 0 : profile->cluster.filter_levels;
+    profile->hosts = ONE_OF(chance, 2, 2, 3);
+    profile->shards = ONE_OF(chance, 1, 2, 3);
+    profile->overlaps = false; /* whose a gap is could not be told */
+    profile->drain_at = profile->reload = 0;
+    uint32_t backlog = calm ? 4000000 : ONE_OF(chance, 10000, 1000000);
+    uint32_t kept = calm ? 100000 : ONE_OF(chance, 3, 20, 300);
+    int size = snprintf(
+        profile->config, sizeof profile->config,
+        "[listen]\naddress=127.0.0.1:0\n[broker]\nnode=sim\nshards=%u\nmesh_slots=%u\n"
+        "[limits]\ntopics=1000\nhandshake_ms=10000\nhandshakes=1000\nreply_bytes=262144\n"
+        "[heartbeat]\ninterval_s=30\ntimeout_s=75\n[topics]\nidle_s=%u\n[publish]\nidempotency_s=86400\n"
+        "[cluster]\nredis=redis://redis0\nlinger_s=%u\nstream_messages=%u\n"
+        "[namespace default]\nbacklog_bytes=%u\n"
+        "[namespace kept]\nprefix=kept/\nbacklog_bytes=%u\nhistory_messages=%u\nhistory_bytes=64M\nlogged=true\n"
+        "[namespace skip]\nprefix=skip/\nbacklog_bytes=%u\nslow=skip\n"
+        "[namespace last]\nprefix=last/\nbacklog_bytes=%u\nslow=conflate\nhistory_messages=1\n"
+        "[namespace aged]\nprefix=aged/\nbacklog_bytes=%u\nhistory_messages=%u\nhistory_bytes=64M\nlogged=true\n"
+        "[namespace tight]\nprefix=tight/\nbacklog_bytes=%u\nlogged=true\n",
+        profile->shards, ONE_OF(chance, 4, 8, 1024), ONE_OF(chance, 1, 10, 60), ONE_OF(chance, 0, 1, 15),
+        calm ? 100000 : ONE_OF(chance, 1, 10, 1000), backlog, backlog, kept, backlog, backlog, backlog, kept, backlog);
+    CHECK(size > 0 && (size_t)size < sizeof profile->config);
+}
+
+void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool calm, bool federated)
 {
     struct chance chance = {.state = seed * 0xD1342543DE82EF95u + 7};
     *profile = (struct profile){0};
     profile->calm = below(&chance, 4) == 0 || calm;
+    profile->hosts = 1;
     profile->shards = ONE_OF(&chance, 1, 2, 3, 5);
     profile->clients = ONE_OF(&chance, 3, 8, 20);
     uint32_t own_steps = ONE_OF(&chance, 3000, 10000, 40000);
@@ -118,4 +149,7 @@ void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool c
     make_network(profile, &chance, seed);
     make_habits(profile, &chance);
     make_config(profile, &chance);
+    if (federated) {
+        make_federation(profile, &chance, seed);
+    }
 }

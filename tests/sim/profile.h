@@ -8,6 +8,7 @@
 #ifndef SHOAL_TESTS_PROFILE_H
 #define SHOAL_TESTS_PROFILE_H
 
+#include "cluster_profile.h"
 #include "config/config.h"
 #include "io_simulated.h"
 
@@ -28,7 +29,8 @@ struct habits {
 
 struct profile {
     bool calm;
-    uint32_t shards;
+    uint32_t hosts;
+    uint32_t shards; /* of each host */
     uint32_t clients;
     uint32_t steps;
     uint32_t drain_at; /* the step in which the broker begins to go away; 0: never */
@@ -40,10 +42,11 @@ struct profile {
     struct sim_options network;
     struct io_options io;
     struct habits habits;
-    char config[4096]; /* as a file */
+    struct cluster_profile cluster; /* several hosts: their links, and Redis */
+    char config[4096];              /* as a file */
 };
 
-/* `steps` 0: as many as the seed says. `calm`: whatever the seed says. */
-void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool calm);
+/* `steps` 0: as many as the seed says. `calm`: whatever the seed says. `federated`: several hosts. */
+void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool calm, bool federated);
 
 #endif

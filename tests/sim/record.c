@@ -178,42 +178,49 @@ static void life_place(struct record *record, uint32_t number, uint64_t epoch, u
 }
 
 /* Where a publish is must be the same for all who tell. */
-static void place(struct record *record, uint32_t number, uint64_t epoch, uint64_t offset)
+static void place(struct record *record, uint32_t number, uint32_t host, uint64_t epoch, uint64_t offset)
 {
-    struct publish *publish = &record->publishes[number];
-    bool other_epoch = publish->epoch && epoch && publish->epoch != epoch;
-    if (publish->placed && (publish->offset != offset || other_epoch)) {
+    const struct publish *publish = &record->publishes[number];
+    struct publish_place *known = record_place(record, number, host);
+    /* A host that comes to a logged topic later shows what an earlier epoch left in the stream as of the present one.
+     */
+    bool carried_on = record->topics[publish->topic].logged && record->restarts;
+    bool other_epoch = known->epoch && epoch && known->epoch != epoch && !carried_on;
+    bool twice = record->amnesia && publish->repeated;
+    if (known->known && (known->offset != offset || other_epoch) && !twice) {
         verdict_fail(record->verdict, CHECK_ORDER, "publish %u of %s is at %llx:%llu and %llx:%llu", number,
-                     topic_names[publish->topic], (unsigned long long)publish->epoch,
-                     (unsigned long long)publish->offset, (unsigned long long)epoch, (unsigned long long)offset);
+                     topic_names[publish->topic], (unsigned long long)known->epoch, (unsigned long long)known->offset,
+                     (unsigned long long)epoch, (unsigned long long)offset);
         return;
     }
-    publish->placed = true;
-    publish->offset = offset;
+    known->known = true;
+    known->offset = offset;
     if (epoch) {
-        publish->epoch = epoch;
+        known->epoch = epoch;
         life_place(record, number, epoch, offset);
     }
 }
 
-void record_acknowledged(struct record *record, uint32_t number, uint64_t epoch, uint64_t offset)
+void record_acknowledged(struct record *record, uint32_t number, uint32_t host, uint64_t epoch, uint64_t offset)
 {
     record->publishes[number].state = PUBLISH_ACKNOWLEDGED;
-    place(record, number, epoch, offset);
+    place(record, number, host, epoch, offset);
 }
 
 void record_refused(struct record *record, uint32_t number)
 {
-    if (record->publishes[number].placed) {
-        verdict_fail(record->verdict, CHECK_LOSS, "publish %u was refused, and delivered", number);
+    for (uint32_t host = 0; host < RECORD_HOSTS_MAX; host++) {
+        if (record->publishes[number].places[host].known) {
+            verdict_fail(record->verdict, CHECK_LOSS, "publish %u was refused, and delivered", number);
+        }
     }
     record->publishes[number].state = PUBLISH_REFUSED;
 }
 
-void record_received(struct record *record, uint32_t number, uint64_t epoch, uint64_t offset)
+void record_received(struct record *record, uint32_t number, uint32_t host, uint64_t epoch, uint64_t offset)
 {
     if (record->publishes[number].state == PUBLISH_REFUSED) {
         verdict_fail(record->verdict, CHECK_LOSS, "publish %u was refused, and delivered", number);
     }
-    place(record, number, epoch, offset);
+    place(record, number, host, epoch, offset);
 }

@@ -14,7 +14,7 @@
 #include "protocol/command.h"
 #include "verdict.h"
 
-enum { TOPIC_COUNT = 16, FILTER_COUNT = 9, PAYLOAD_ROOM = 65536 };
+enum { TOPIC_COUNT = 16, FILTER_COUNT = 9, PAYLOAD_ROOM = 65536, RECORD_HOSTS_MAX = 4 };
 
 extern const char *const topic_names[TOPIC_COUNT];
 extern const char *const filter_names[FILTER_COUNT];
@@ -36,15 +36,20 @@ uint32_t topic_number(struct span text);
 
 enum publish_state { PUBLISH_SENT, PUBLISH_ACKNOWLEDGED, PUBLISH_REFUSED };
 
+struct publish_place {
+    bool known;
+    uint64_t epoch; /* 0: only the offset was shown so far */
+    uint64_t offset;
+};
+
 struct publish {
     uint8_t topic;
     uint8_t kind; /* enum payload_kind */
     uint8_t state;
-    bool placed;    /* epoch and offset are known */
-    uint32_t pad;   /* decides its size */
-    uint64_t epoch; /* 0: only the offset was shown so far */
-    uint64_t offset;
-    uint64_t sent_at; /* step */
+    bool repeated;                                 /* sent more than once, with its key */
+    uint32_t pad;                                  /* decides its size */
+    uint64_t sent_at;                              /* step */
+    struct publish_place places[RECORD_HOSTS_MAX]; /* see record_place() */
 };
 
 /* One life of a topic: publish by offset. */
@@ -65,7 +70,11 @@ struct record {
         uint32_t life_count;
         uint32_t sent;             /* publishes ever sent: at least its tail */
         uint32_t history_messages; /* surely kept; 0: no promise */
+        bool logged;               /* in Redis: one order for all hosts */
     } topics[TOPIC_COUNT];
+    bool federated;     /* several hosts */
+    bool restarts;      /* Redis servers do: topics change their epochs */
+    bool amnesia;       /* Redis has lost what it had acknowledged: what was repeated may be there twice */
     uint64_t delivered; /* messages that subscribers have read */
     uint64_t digest;    /* of all of them: two runs of a seed must agree */
 };
@@ -82,12 +91,19 @@ size_t payload_write(const struct record *record, uint32_t publish, char *out);
 /* The publish whose payload this is; UINT32_MAX: of none, and the verdict knows. */
 uint32_t payload_read(struct record *record, struct span payload);
 
-/* It was answered. */
-void record_acknowledged(struct record *record, uint32_t publish, uint64_t epoch, uint64_t offset);
+/* Where it is on a host. Hosts have a log of their own of each live topic, and one for all of a logged one. */
+static inline struct publish_place *record_place(const struct record *record, uint32_t publish, uint32_t host)
+{
+    struct publish *of = &record->publishes[publish];
+    return &of->places[record->topics[of->topic].logged ? 0 : host];
+}
+
+/* It was answered, by this host. */
+void record_acknowledged(struct record *record, uint32_t publish, uint32_t host, uint64_t epoch, uint64_t offset);
 void record_refused(struct record *record, uint32_t publish);
 
-/* Somebody received it, at this place. `epoch` 0: not shown. */
-void record_received(struct record *record, uint32_t publish, uint64_t epoch, uint64_t offset);
+/* Somebody received it from this host, at this place. `epoch` 0: not shown. */
+void record_received(struct record *record, uint32_t publish, uint32_t host, uint64_t epoch, uint64_t offset);
 
 /* The life of this epoch, made if need be. */
 struct life *record_life(struct record *record, uint32_t topic, uint64_t epoch);

@@ -89,7 +89,7 @@ void wire_close(struct wire *wire, uint16_t code)
     wire->finishing = true;
 }
 
-size_t wire_write(struct wire *wire, size_t most)
+size_t wire_send(struct wire *wire, size_t most)
 {
     size_t size = buffer_waiting(&wire->out);
     size = size < most ? size : most;
@@ -114,7 +114,7 @@ static void let_go(struct wire *wire)
     }
 }
 
-size_t wire_read(struct wire *wire, size_t most)
+size_t wire_receive(struct wire *wire, size_t most)
 {
     char bytes[4096];
     let_go(wire);

@@ -1,8 +1,8 @@
 /*
  * wire: a simulated client's end of a connection: HTTP, WebSocket frames and server-sent events over bytes.
  *
- *      wire_request(), wire_message() ─▶ out ─▶ wire_write() ─▶ network      as few bytes at a time as the caller likes
- *      wire_next() ◀─ in ◀─ wire_read() ◀─ network
+ *      wire_request(), wire_message() ─▶ out ─▶ wire_send() ─▶ network      as few bytes at a time as the caller likes
+ *      wire_next() ◀─ in ◀─ wire_receive() ◀─ network
  *
  * It answers pings, and looks closely at what the broker sends: frames that are broken, or heads that are none, are
  * failures. It decides nothing else.
@@ -79,8 +79,8 @@ void wire_ping(struct wire *wire);
 void wire_close(struct wire *wire, uint16_t code);
 
 /* Moves at most `most` bytes. Returns how many. */
-size_t wire_write(struct wire *wire, size_t most);
-size_t wire_read(struct wire *wire, size_t most);
+size_t wire_send(struct wire *wire, size_t most);
+size_t wire_receive(struct wire *wire, size_t most);
 
 /* The next whole thing among the bytes that were read. */
 struct wire_news wire_next(struct wire *wire);

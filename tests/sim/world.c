@@ -7,26 +7,44 @@
 #include "broker/shard.h"
 #include "check_loss.h"
 #include "check_references.h"
+#include "check_spread.h"
+#include "cluster/link.h"
 
-enum { SHARDS_OF_WORLD_MAX = 8 };
+enum { SHARDS_OF_WORLD_MAX = 9 };
 
 /* How long a world may take to come to rest, in rounds and in its own time. */
-#define SETTLE_ROUNDS_MAX 20000
-#define SETTLE_STILL      20 /* rounds without a byte moved, until bigger steps are taken */
-#define SETTLE_OVER       80 /* and so many of these: longer than any limit that keeps somebody waiting */
-#define SETTLE_STEP_US    250000
-#define LEAVE_ROUNDS_MAX  2400
-#define LEAVE_STEP_US     250000
+#define SETTLE_ROUNDS_MAX   20000
+#define SETTLE_STILL        20 /* rounds without a byte moved, until bigger steps are taken */
+#define SETTLE_OVER         80 /* and so many of these: longer than any limit that keeps somebody waiting */
+#define SETTLE_STEP_US      250000
+#define SETTLE_LINK_STEP_US 20000 /* links are quick to take a silent server for gone */
+#define LEAVE_ROUNDS_MAX    2400
+#define LEAVE_LINK_ROUNDS   500
+#define LEAVE_STEP_US       250000
+
+/* One machine. Its wall clock is apart from the others'. */
+struct host {
+    struct clock clock; /* first */
+    const struct sim_network *network;
+    int64_t apart_ms;
+    struct mesh mesh;
+    struct redis_room *room; /* NULL: it stands alone */
+    struct link *link;
+    _Atomic uint32_t connections;
+    char name[16];
+};
 
 struct world {
     const struct world_options *options;
     struct profile profile;
     struct config *config;
     struct sim_network *network;
-    struct mesh mesh;
+    struct redis_sim *redis; /* NULL: one host alone */
+    char servers[256];
+    struct host hosts[RECORD_HOSTS_MAX];
+    uint32_t shard_count; /* of all hosts, in a row */
     struct shard *shards[SHARDS_OF_WORLD_MAX];
     struct io *rooms[SHARDS_OF_WORLD_MAX];
-    _Atomic uint32_t connections;
     struct verdict *verdict;
     struct record record;
     struct clients clients;
@@ -47,22 +65,84 @@ static struct config *config_make(const char *text)
     return config;
 }
 
+static int64_t host_monotonic_us(const struct clock *clock)
+{
+    return sim_now_us(((const struct host *)clock)->network);
+}
+
+static int64_t host_wall_ms(const struct clock *clock)
+{
+    const struct host *host = (const struct host *)clock;
+    const struct clock *network = sim_clock((struct sim_network *)(uintptr_t)host->network);
+    return network->wall_ms(network) + host->apart_ms;
+}
+
+/* `number` among those of all hosts. */
 static void shard_make(struct world *world, uint32_t number)
 {
+    struct host *host = &world->hosts[number / world->profile.shards];
     world->rooms[number] = sim_room_create(world->network, &world->profile.io);
     CHECK(io_listen(world->rooms[number], -1) == 0);
     const struct shard_setup setup = {
-        .shard = number,
+        .shard = number % world->profile.shards,
         .shard_count = world->profile.shards,
         .io = world->rooms[number],
-        .mesh = &world->mesh,
-        .clock = sim_clock(world->network),
+        .mesh = &host->mesh,
+        .clock = &host->clock,
         .config = world->config,
-        .connections = &world->connections,
+        .connections = &host->connections,
         .seed = world->options->seed + ((uint64_t)number << 32),
+        .link_peer = world->redis ? world->profile.shards + 1 : 0,
     };
     world->shards[number] = shard_create(&setup);
     CHECK(world->shards[number]);
+}
+
+static void link_make(struct world *world, uint32_t number)
+{
+    struct host *host = &world->hosts[number];
+    const struct cluster_profile *profile = &world->profile.cluster;
+    const struct link_setup setup = {
+        .mesh = &host->mesh,
+        .peer = world->profile.shards + 1,
+        .shard_count = world->profile.shards,
+        .clock = &host->clock,
+        .redis = host->room,
+        .connections = &host->connections,
+        .instance = world->options->seed * 100 + number + 1,
+        .seed = world->options->seed,
+        .settings = cluster_link_settings(profile, world->servers, host->name),
+    };
+    const char *problem = NULL;
+    host->link = link_create(&setup, &problem);
+    CHECK_MSG(host->link, "%s", problem);
+}
+
+static void host_make(struct world *world, uint32_t number)
+{
+    struct host *host = &world->hosts[number];
+    host->clock = (struct clock){host_monotonic_us, host_wall_ms};
+    host->network = world->network;
+    uint32_t peers = world->profile.shards + (world->redis ? 2 : 0); /* and the control thread's, and the link's */
+    CHECK(mesh_init(&host->mesh, peers, world->config->broker.mesh_slots));
+    if (world->redis) {
+        snprintf(host->name, sizeof host->name, "host%u", number);
+        host->apart_ms = (int64_t)sim_random(world->network, 7200000) - 3600000;
+        host->room = redis_sim_room(world->redis);
+        link_make(world, number);
+    }
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        shard_make(world, number * world->profile.shards + i);
+    }
+}
+
+static void redis_make(struct world *world)
+{
+    struct cluster_profile *profile = &world->profile.cluster;
+    profile->redis.clock = sim_clock(world->network);
+    profile->redis.trace = world->options->trace;
+    cluster_servers_write(profile, world->servers, sizeof world->servers);
+    world->redis = redis_sim_create(&profile->redis);
 }
 
 /* What the record may rely on: history that neither bytes nor age cut short. */
@@ -71,7 +151,9 @@ static void tell_history(struct world *world)
     for (uint32_t topic = 0; topic < TOPIC_COUNT; topic++) {
         struct span name = {topic_names[topic], strlen(topic_names[topic])};
         const struct namespace_config *namespace = config_namespace_of(world->config, name);
-        bool promised = namespace->history_age_s == 0 && namespace->history_bytes >= 16u << 20;
+        /* Of several hosts each has its own history, and Redis' own may be lost. */
+        bool promised = namespace->history_age_s == 0 && namespace->history_bytes >= 16u << 20 && !world->redis;
+        world->record.topics[topic].logged = namespace->logged && world->redis;
         world->record.topics[topic].history_messages = promised ? namespace->history_messages : 0;
     }
 }
@@ -80,24 +162,43 @@ static void world_make(struct world *world, const struct world_options *options,
 {
     *world = (struct world){.options = options, .verdict = verdict};
     verdict->trace = options->trace;
-    profile_make(&world->profile, options->seed, options->steps, options->calm);
+    profile_make(&world->profile, options->seed, options->steps, options->calm, options->federated);
     world->config = config_make(world->profile.config);
     world->network = sim_create(&world->profile.network);
-    CHECK(mesh_init(&world->mesh, world->profile.shards, world->config->broker.mesh_slots));
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
-        shard_make(world, i);
+    world->shard_count = world->profile.hosts * world->profile.shards;
+    CHECK(world->shard_count <= SHARDS_OF_WORLD_MAX);
+    if (options->federated) {
+        redis_make(world);
+    }
+    for (uint32_t i = 0; i < world->profile.hosts; i++) {
+        host_make(world, i);
     }
     record_init(&world->record, verdict);
+    world->record.federated = options->federated;
+    world->record.restarts = options->federated && !world->profile.calm && !world->profile.cluster.durable;
     tell_history(world);
     clients_init(&world->clients, &world->profile, world->config, world->network, &world->record);
     world->clients.sabotage = options->sabotage;
     world->clients.sabotage_at = 50;
 }
 
+static void host_free(struct world *world, uint32_t number)
+{
+    struct host *host = &world->hosts[number];
+    if (host->link) {
+        link_destroy(host->link);
+    }
+    redis_destroy(host->room);
+    mesh_destroy(&host->mesh);
+}
+
 static void world_free(struct world *world)
 {
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         shard_destroy(world->shards[i]);
+    }
+    for (uint32_t i = 0; i < world->profile.hosts; i++) {
+        host_free(world, i);
     }
     if (world->verdict->failures == 0) {
         check_references_end(world->verdict);
@@ -107,7 +208,9 @@ static void world_free(struct world *world)
     }
     chunk_drop(world->leaked_chunk);
     clients_free(&world->clients);
-    mesh_destroy(&world->mesh);
+    if (world->redis) {
+        redis_sim_destroy(world->redis);
+    }
     sim_destroy(world->network);
     record_free(&world->record);
     config_free(world->config);
@@ -130,7 +233,7 @@ static void reload(struct world *world)
 {
     struct config *before = world->config;
     world->config = config_make(world->profile.config);
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         atomic_store(&world->shards[i]->config_next, world->config);
         shard_order(world->shards[i], SHARD_ORDER_RELOAD);
         turn(world, i);
@@ -144,7 +247,7 @@ static void drain(struct world *world)
 {
     TRACE(world->verdict, "%llu: the broker drains", (unsigned long long)world->record.step);
     world->clients.draining = true;
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         shard_order(world->shards[i], SHARD_ORDER_DRAIN);
     }
 }
@@ -164,9 +267,27 @@ static void pass_time(struct world *world)
     }
 }
 
+/* A link or a server does something, or something goes wrong with one. */
+static void step_federation(struct world *world)
+{
+    redis_sim_mischief(world->redis);
+    world->record.amnesia = redis_sim_amnesias(world->redis) > 0;
+    uint32_t act = random_below(world, 4);
+    if (act < 2) {
+        link_turn(world->hosts[random_below(world, world->profile.hosts)].link, 0);
+    } else if (act == 2) {
+        redis_sim_turn(world->redis);
+    } else if (random_below(world, 20) == 0) {
+        sim_advance(world->network, random_below(world, 100000));
+    }
+}
+
 static void step(struct world *world)
 {
     world->record.step++;
+    if (world->redis) {
+        step_federation(world);
+    }
     if (world->record.step == world->profile.drain_at) {
         drain(world);
     }
@@ -175,7 +296,7 @@ static void step(struct world *world)
     }
     uint32_t act = random_below(world, 10);
     if (act < 4) {
-        turn(world, random_below(world, world->profile.shards));
+        turn(world, random_below(world, world->shard_count));
     } else if (act < 9) {
         client_act(&world->clients, random_below(world, world->clients.count));
     } else {
@@ -197,7 +318,10 @@ static void live(struct world *world)
 
 static void turn_all(struct world *world)
 {
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t i = 0; i < world->profile.hosts && world->redis; i++) {
+        link_turn(world->hosts[i].link, 0);
+    }
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         turn(world, i);
     }
 }
@@ -206,30 +330,65 @@ static void turn_all(struct world *world)
 static uint64_t moved_so_far(const struct world *world)
 {
     uint64_t moved = world->clients.moved;
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         moved += world->rooms[i]->counters.receive_bytes + world->rooms[i]->counters.accepts;
     }
     return moved;
 }
 
-/* Until nothing has moved for a while: first only what is under way, then also what waits for time. */
-static void settle(struct world *world)
+static bool links_are_ready(const struct world *world)
 {
-    sim_calm(world->network);
+    char why[192];
+    for (uint32_t i = 0; i < world->profile.hosts && world->redis; i++) {
+        if (!link_is_ready(world->hosts[i].link, why, sizeof why)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Until nothing has moved for a while: first only what is under way, then also what waits for time. */
+static void come_to_rest(struct world *world)
+{
     uint64_t moved = 0;
     uint32_t still = 0;
-    for (uint32_t round = 0; round < SETTLE_ROUNDS_MAX && still < SETTLE_OVER && !failed(world); round++) {
+    int64_t step_us = world->redis ? SETTLE_LINK_STEP_US : SETTLE_STEP_US;
+    uint32_t over = (uint32_t)(SETTLE_OVER * SETTLE_STEP_US / step_us);
+    for (uint32_t round = 0; round < SETTLE_ROUNDS_MAX && still < over && !failed(world); round++) {
         world->record.step++;
         clients_pump(&world->clients);
         turn_all(world);
         if (still < SETTLE_STILL) {
             sim_advance_to_next(world->network, 2000);
         } else {
-            sim_advance(world->network, SETTLE_STEP_US);
+            sim_advance(world->network, step_us);
         }
-        still = moved_so_far(world) == moved ? still + 1 : 0;
+        still = moved_so_far(world) == moved && links_are_ready(world) ? still + 1 : 0;
         moved = moved_so_far(world);
     }
+    if (!failed(world) && !links_are_ready(world)) {
+        verdict_fail(world->verdict, CHECK_LOSS, "a link does not become ready");
+    }
+}
+
+/* Links are up before a calm world begins: what is published live before that need not arrive elsewhere. */
+static void warm_up(struct world *world)
+{
+    for (uint32_t round = 0; round < 100 && world->redis && world->profile.calm; round++) {
+        turn_all(world);
+        sim_advance(world->network, 20000);
+    }
+}
+
+static void settle(struct world *world)
+{
+    sim_calm(world->network);
+    if (world->redis) {
+        redis_sim_calm(world->redis);
+        come_to_rest(world);
+        clients_publish_last(&world->clients);
+    }
+    come_to_rest(world);
 }
 
 /* Who was told to go has gone when the time for it is over, and what is left of the broker is quiet. */
@@ -241,7 +400,7 @@ static void check_drained(struct world *world)
         turn_all(world);
         sim_advance(world->network, 50000);
     }
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         if (!world->shards[i]->quiet) {
             verdict_fail(world->verdict, CHECK_REFERENCES, "shard %u is not quiet after draining", i);
         }
@@ -264,7 +423,7 @@ static void leak(struct world *world)
 
 static bool all_left(struct world *world)
 {
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         if (!shard_is_left(world->shards[i])) {
             return false;
         }
@@ -281,8 +440,12 @@ static void leave(struct world *world)
         clients_pump(&world->clients); /* who stays behaves well */
         sim_advance(world->network, LEAVE_STEP_US);
     }
-    check_references(world->verdict, world->shards, world->profile.shards);
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    for (uint32_t round = 0; round < LEAVE_LINK_ROUNDS && world->redis; round++) { /* links let go of their names */
+        turn_all(world);
+        sim_advance(world->network, SETTLE_LINK_STEP_US);
+    }
+    check_references(world->verdict, world->shards, world->shard_count);
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         uint32_t used = sim_slots_used(world->rooms[i]);
         if (used) {
             verdict_fail(world->verdict, CHECK_REFERENCES, "room %u is left with %u slots", i, used);
@@ -305,9 +468,12 @@ static void sum_up(struct world *world, struct world_result *result)
     result->closes = clients->closes;
     result->repeats = clients->repeats;
     result->sabotaged = clients->sabotaged;
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
+    if (world->redis) {
+        result->redis = *redis_sim_counters(world->redis);
+    }
+    for (uint32_t i = 0; i < world->shard_count; i++) {
         const struct stats *stats = &world->shards[i]->stats;
-        result->mesh_full += mesh_full(&world->mesh, i);
+        result->mesh_full += mesh_full(&world->hosts[i / world->profile.shards].mesh, i % world->profile.shards);
         result->held += STATS_READ(stats, publishes_held);
         result->slow_disconnects += STATS_READ(stats, slow_disconnects);
         result->copies += STATS_READ(stats, filter_copies);
@@ -319,12 +485,16 @@ void world_run(const struct world_options *options, struct world_result *result)
     static struct world world; /* large, and only one at a time */
     *result = (struct world_result){0};
     world_make(&world, options, &result->verdict);
+    warm_up(&world);
     live(&world);
     if (!failed(&world)) {
         settle(&world);
     }
     if (!failed(&world)) {
         check_loss(&world.clients);
+    }
+    if (!failed(&world) && world.redis) {
+        check_spread(&world.clients);
     }
     if (!failed(&world) && world.clients.draining) {
         check_drained(&world);

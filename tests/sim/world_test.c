@@ -4,6 +4,7 @@
  *      world_test                             some hundred seeds (SHOAL_SIM_SEEDS=N: so many), canaries, repeatability
  *      world_test --seed N [--steps M] [--trace]    one again
  *      world_test --first N --count M         a stretch of seeds
+ *      world_test --federated …               the same with several hosts and Redis
  *
  * A failure prints its seed. So does an abort: the broker's own CHECKs are checkers, too.
  */
@@ -12,17 +13,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/logger.h"
 #include "world.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SEEDS_DEFAULT 60
+#define SEEDS_DEFAULT    60
+#define SEEDS_OF_SEVERAL 15
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SEEDS_DEFAULT 60
+#define SEEDS_DEFAULT    60
+#define SEEDS_OF_SEVERAL 15
 #endif
 #endif
 #ifndef SEEDS_DEFAULT
-#define SEEDS_DEFAULT 400
+#define SEEDS_DEFAULT    400
+#define SEEDS_OF_SEVERAL 40 /* hosts: each such world is some of the others' */
 #endif
 
 static volatile sig_atomic_t failing;
@@ -83,12 +88,12 @@ static void print_worth(const struct world_result *sum, uint32_t count)
 }
 
 /* Returns how many failed. */
-static uint32_t run_seeds(uint64_t first, uint32_t count, uint32_t steps)
+static uint32_t run_seeds(uint64_t first, uint32_t count, const struct world_options *all)
 {
     struct world_result sum = {0}, result;
     uint32_t failures = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct world_options options = {.seed = first + i, .steps = steps};
+        struct world_options options = {.seed = first + i, .steps = all->steps, .federated = all->federated};
         run(&options, &result);
         failures += !report(&options, &result);
         add(&sum, &result);
@@ -126,11 +131,12 @@ static bool sings(const struct canary *canary, const struct world_result *result
 }
 
 /* A subscriber that leaves before it could notice is no failure: so of some tries, most must be found out. */
-static bool canary_is_heard(const struct canary *canary)
+static bool canary_is_heard(const struct canary *canary, bool federated)
 {
     uint32_t tried = 0, heard = 0;
     for (uint64_t seed = 1; tried < 8 && seed < 200; seed++) {
-        struct world_options options = {.seed = seed, .calm = true, .sabotage = canary->sabotage};
+        struct world_options options = {
+            .seed = seed, .calm = true, .federated = federated, .sabotage = canary->sabotage};
         struct world_result result;
         run(&options, &result);
         tried += result.sabotaged;
@@ -140,21 +146,21 @@ static bool canary_is_heard(const struct canary *canary)
     return tried == 8 && heard >= 4;
 }
 
-static uint32_t run_canaries(void)
+static uint32_t run_canaries(bool federated)
 {
     uint32_t failures = 0;
     for (size_t i = 0; i < sizeof canaries / sizeof *canaries; i++) {
-        failures += !canary_is_heard(&canaries[i]);
+        failures += !canary_is_heard(&canaries[i], federated);
     }
     return failures;
 }
 
 /* The same seed is the same run. */
-static uint32_t run_twice(void)
+static uint32_t run_twice(bool federated)
 {
     uint32_t failures = 0;
     for (uint64_t seed = 1; seed <= 5; seed++) {
-        struct world_options options = {.seed = seed};
+        struct world_options options = {.seed = seed, .federated = federated};
         struct world_result first, second;
         run(&options, &first);
         run(&options, &second);
@@ -171,9 +177,10 @@ int main(int count, char **arguments)
     const char *seeds = getenv("SHOAL_SIM_SEEDS");
     struct world_options one = {0};
     uint64_t first = 1;
-    uint32_t number = seeds ? (uint32_t)strtoul(seeds, NULL, 10) : SEEDS_DEFAULT;
+    uint32_t number = 0;
     bool only = false, stretch = false;
     signal(SIGABRT, aborted);
+    logger_level_set(LOG_ERROR); /* links tell of each server that goes and comes */
     for (int i = 1; i < count; i++) {
         const char *value = i + 1 < count ? arguments[i + 1] : "0";
         only |= strcmp(arguments[i], "--seed") == 0;
@@ -188,6 +195,8 @@ int main(int count, char **arguments)
             number = (uint32_t)strtoul(value, NULL, 10);
         } else if (strcmp(arguments[i], "--trace") == 0) {
             one.trace = true;
+        } else if (strcmp(arguments[i], "--federated") == 0) {
+            one.federated = true;
         }
     }
     if (only) {
@@ -196,9 +205,12 @@ int main(int count, char **arguments)
         print_worth(&result, 1);
         return report(&one, &result) ? 0 : 1;
     }
-    uint32_t failures = run_seeds(first, number, one.steps);
+    if (!number) {
+        number = seeds ? (uint32_t)strtoul(seeds, NULL, 10) : one.federated ? SEEDS_OF_SEVERAL : SEEDS_DEFAULT;
+    }
+    uint32_t failures = run_seeds(first, number, &one);
     if (!stretch) {
-        failures += run_canaries() + run_twice();
+        failures += run_canaries(one.federated) + run_twice(one.federated);
     }
     return failures > 0;
 }

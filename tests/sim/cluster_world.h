@@ -1,0 +1,77 @@
+/*
+ * cluster_world: the federation links of several hosts in one thread, over a simulated Redis and clock and real meshes,
+ * with shards that are owners and nothing else (fake_shard.h), all from one seed.
+ *
+ *      live      links, shards and servers are turned in random order, shards ask, the clock moves, things go wrong
+ *      settle    nothing goes wrong any more; a last message to each logged topic, until it is acknowledged;
+ *                all that is under way arrives ─▶ all hosts agree with Redis and with each other, nothing is missing
+ *      leave     everybody gives up what they want ─▶ nothing stays subscribed, no relay or name is left
+ *
+ * What the contract of link.h and relay.h promises is checked with each message (cluster_record.h, fake_shard.h) and at
+ * the end (check_cluster.h). A run stops at the first failure.
+ */
+#ifndef SHOAL_TESTS_CLUSTER_WORLD_H
+#define SHOAL_TESTS_CLUSTER_WORLD_H
+
+#include "cluster/link.h"
+#include "cluster_profile.h"
+#include "fake_shard.h"
+#include "io_simulated.h"
+
+enum cluster_sabotage {
+    CLUSTER_SABOTAGE_NONE,
+    CLUSTER_SABOTAGE_DROP,      /* a shard does not take a logged message */
+    CLUSTER_SABOTAGE_TWICE,     /* it takes one twice */
+    CLUSTER_SABOTAGE_LOSE_LIVE, /* Redis does not deliver a live message */
+    CLUSTER_SABOTAGE_LOSE_LAST, /* nor a logged one */
+    CLUSTER_SABOTAGE_LEAK_NAME, /* a shard forgets a reference */
+    CLUSTER_SABOTAGES,
+};
+
+struct cluster_options {
+    uint64_t seed;
+    uint32_t steps; /* 0: as many as the seed says */
+    bool calm;      /* whatever the seed says */
+    enum cluster_sabotage sabotage;
+    bool trace;
+};
+
+/* One machine: its mesh, its shards, its link. */
+struct cluster_host {
+    struct clock clock; /* its own: wall clocks are apart */
+    const struct cluster_world *world;
+    int64_t apart_ms;
+    struct mesh mesh;
+    struct redis_room *room;
+    struct link *link;
+    _Atomic uint32_t connections;
+    struct fake_shard shards[CLUSTER_SHARDS_MAX];
+    char name[16];
+};
+
+struct cluster_world {
+    const struct cluster_options *options;
+    struct cluster_profile profile;
+    struct verdict *verdict;
+    struct cluster_record record;
+    struct sim_network *network; /* for its clock and its chance */
+    struct redis_sim *redis;
+    int64_t now_us;
+    struct cluster_host hosts[CLUSTER_HOSTS_MAX];
+    char servers[256];
+};
+
+struct cluster_result {
+    struct verdict verdict;
+    uint64_t digest;
+    uint64_t publishes, acknowledged, failed, live_arrived, logged_arrived, fetched, gaps;
+    struct redis_sim_counters redis;
+    bool sabotaged;
+};
+
+void cluster_world_run(const struct cluster_options *options, struct cluster_result *result);
+
+/* The shard of a host that owns a topic. */
+struct fake_shard *cluster_owner(struct cluster_world *world, uint32_t host, uint32_t topic);
+
+#endif
