@@ -84,6 +84,9 @@ static enum execute_result ticket_send(struct conns *conns, uint32_t slot, struc
     ticket->generation = conn_at(conns, slot)->generation;
     ticket->shard = (uint8_t)conns->shard;
     ticket->hash = name_hash(ticket_topic(ticket));
+    if (ticket->key_size) {
+        ticket->key_id = idempotency_id(ticket->hash, ticket_key(ticket));
+    }
     struct envelope ask = {.kind = kind, .hash = ticket->hash, .ticket = ticket};
     if (!mesh_ask(conns->mesh, conns->shard, name_owner(ticket->hash, conns->shard_count), &ask)) {
         return EXECUTE_RETRY;

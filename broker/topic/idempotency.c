@@ -16,9 +16,10 @@ static struct record *record_at(struct idempotency *window, uint32_t number)
     return slab_at(&window->records, number);
 }
 
-static XXH128_hash_t key_hash(uint64_t topic_hash, struct span key)
+struct idempotency_id idempotency_id(uint64_t topic_hash, struct span key)
 {
-    return XXH3_128bits_withSeed(key.data, key.size, topic_hash);
+    XXH128_hash_t hash = XXH3_128bits_withSeed(key.data, key.size, topic_hash);
+    return (struct idempotency_id){.first_half = hash.low64, .second_half = hash.high64};
 }
 
 bool idempotency_init(struct idempotency *window, uint32_t keys_max, uint32_t age_max_s)
@@ -54,18 +55,17 @@ void idempotency_sweep(struct idempotency *window, int64_t now_ms)
     }
 }
 
-void idempotency_prefetch(const struct idempotency *window, uint64_t topic_hash, struct span key)
+void idempotency_prefetch(const struct idempotency *window, const struct idempotency_id *id)
 {
-    index_prefetch(&window->index, key_hash(topic_hash, key).low64);
+    index_prefetch(&window->index, id->first_half);
 }
 
-bool idempotency_find(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,
+bool idempotency_find(struct idempotency *window, const struct idempotency_id *id, int64_t now_ms,
                       struct idempotency_answer *answer)
 {
-    XXH128_hash_t hash = key_hash(topic_hash, key);
-    for (uint32_t n = index_first(&window->index, hash.low64); n; n = index_next(&window->index, n)) {
+    for (uint32_t n = index_first(&window->index, id->first_half); n; n = index_next(&window->index, n)) {
         const struct record *record = record_at(window, n);
-        if (record->second_half == hash.high64 && record->time_ms + window->age_max_ms >= now_ms) {
+        if (record->second_half == id->second_half && record->time_ms + window->age_max_ms >= now_ms) {
             *answer = record->answer;
             return true;
         } /* else go on: a wall clock that jumps may leave an old record of the same key */
@@ -73,7 +73,7 @@ bool idempotency_find(struct idempotency *window, uint64_t topic_hash, struct sp
     return false;
 }
 
-bool idempotency_add(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,
+bool idempotency_add(struct idempotency *window, const struct idempotency_id *id, int64_t now_ms,
                      struct idempotency_answer answer)
 {
     idempotency_sweep(window, now_ms);
@@ -87,9 +87,8 @@ bool idempotency_add(struct idempotency *window, uint64_t topic_hash, struct spa
     if (!number) {
         return false;
     }
-    XXH128_hash_t hash = key_hash(topic_hash, key);
-    *record_at(window, number) =
-        (struct record){.link.hash = hash.low64, .second_half = hash.high64, .answer = answer, .time_ms = now_ms};
+    *record_at(window, number) = (struct record){
+        .link.hash = id->first_half, .second_half = id->second_half, .answer = answer, .time_ms = now_ms};
     index_insert(&window->index, number);
     if (window->newest) {
         record_at(window, window->newest)->newer = number;

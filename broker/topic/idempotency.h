@@ -12,6 +12,12 @@
 #include "base/index.h"
 #include "protocol/span.h"
 
+/* A key of a topic, of whatever size, as a hash of 128 bits. */
+struct idempotency_id {
+    uint64_t first_half;
+    uint64_t second_half;
+};
+
 struct idempotency {
     struct slab records;
     struct index index;
@@ -30,15 +36,18 @@ struct idempotency_answer {
 bool idempotency_init(struct idempotency *window, uint32_t keys_max, uint32_t age_max_s);
 void idempotency_destroy(struct idempotency *window);
 
+/* `topic_hash` is that of the topic's name. Any thread. */
+struct idempotency_id idempotency_id(uint64_t topic_hash, struct span key);
+
 /* A look for this key is to come soon: its place in the table is fetched into the cache meanwhile. */
-void idempotency_prefetch(const struct idempotency *window, uint64_t topic_hash, struct span key);
+void idempotency_prefetch(const struct idempotency *window, const struct idempotency_id *id);
 
 /* Whether this key was answered within the window, and how. */
-bool idempotency_find(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,
+bool idempotency_find(struct idempotency *window, const struct idempotency_id *id, int64_t now_ms,
                       struct idempotency_answer *answer);
 
 /* Remembers an answer. Without memory it is not remembered, and false is returned. */
-bool idempotency_add(struct idempotency *window, uint64_t topic_hash, struct span key, int64_t now_ms,
+bool idempotency_add(struct idempotency *window, const struct idempotency_id *id, int64_t now_ms,
                      struct idempotency_answer answer);
 
 /* Forgets what is too old. */

@@ -351,8 +351,7 @@ bool owner_append_gap(struct owner *owner, uint32_t number, const struct gap *ga
 static bool answer_repeated(struct owner *owner, struct ticket *ticket)
 {
     struct idempotency_answer answer;
-    if (!ticket->key_size ||
-        !idempotency_find(&owner->idempotency, ticket->hash, ticket_key(ticket), owner->now_ms, &answer)) {
+    if (!ticket->key_size || !idempotency_find(&owner->idempotency, &ticket->key_id, owner->now_ms, &answer)) {
         return false;
     }
     ticket->epoch = answer.epoch;
@@ -417,7 +416,7 @@ static void owner_publish(struct owner *owner, struct ticket *ticket)
         owner_relay_live(owner, number, ticket);
     }
     if (ticket->key_size) {
-        idempotency_add(&owner->idempotency, ticket->hash, ticket_key(ticket), owner->now_ms,
+        idempotency_add(&owner->idempotency, &ticket->key_id, owner->now_ms,
                         (struct idempotency_answer){ticket->epoch, ticket->offset});
     }
     owner_published(owner, number, ticket);
@@ -428,7 +427,7 @@ static void owner_publish(struct owner *owner, struct ticket *ticket)
 void owner_prefetch(const struct owner *owner, const struct envelope *ask)
 {
     if (ask->kind == ASK_PUBLISH && ask->ticket->key_size) {
-        idempotency_prefetch(&owner->idempotency, ask->ticket->hash, ticket_key(ask->ticket));
+        idempotency_prefetch(&owner->idempotency, &ask->ticket->key_id);
     }
 }
 

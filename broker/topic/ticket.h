@@ -13,14 +13,16 @@
 #include <stdlib.h>
 
 #include "protocol/command.h"
+#include "topic/idempotency.h"
 
 struct chunk;
 
 struct ticket {
     /* set by the shard that makes it */
-    uint64_t hash;       /* of the topic */
-    uint32_t conn;       /* whose it is */
-    uint16_t generation; /* of that connection: if it differs when the ticket is back, nobody waits any more */
+    uint64_t hash;                /* of the topic */
+    struct idempotency_id key_id; /* valid if there is a key */
+    uint32_t conn;                /* whose it is */
+    uint16_t generation;          /* of that connection: if it differs when the ticket is back, nobody waits any more */
     uint8_t shard;
     uint8_t kind; /* enum payload_kind */
     uint8_t topic_size;

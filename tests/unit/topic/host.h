@@ -186,6 +186,7 @@ static inline bool host_try_publish(struct host *host, uint32_t from, const char
 {
     struct ticket *ticket = ticket_create(host_span(topic), host_span(key ? key : ""), SPAN_NONE, payload);
     ticket->hash = name_hash(host_span(topic));
+    ticket->key_id = idempotency_id(ticket->hash, ticket_key(ticket));
     ticket->shard = (uint8_t)from;
     ticket->kind = PAYLOAD_TEXT;
     struct envelope ask = {.kind = ASK_PUBLISH, .ticket = ticket};

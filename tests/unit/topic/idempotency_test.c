@@ -17,13 +17,15 @@ static struct span key_of(uint32_t number)
 
 static bool add(struct idempotency *window, uint32_t key, int64_t now_ms)
 {
-    return idempotency_add(window, 1, key_of(key), now_ms, (struct idempotency_answer){.epoch = 7, .offset = key});
+    struct idempotency_id id = idempotency_id(1, key_of(key));
+    return idempotency_add(window, &id, now_ms, (struct idempotency_answer){.epoch = 7, .offset = key});
 }
 
 static bool knows(struct idempotency *window, uint32_t key, int64_t now_ms)
 {
     struct idempotency_answer answer;
-    if (!idempotency_find(window, 1, key_of(key), now_ms, &answer))
+    struct idempotency_id id = idempotency_id(1, key_of(key));
+    if (!idempotency_find(window, &id, now_ms, &answer))
         return false;
     assert_int_equal(answer.epoch, 7);
     assert_int_equal(answer.offset, key);
@@ -39,7 +41,8 @@ static void key_is_of_its_topic(void **state)
     assert_true(add(&window, 1, 0));
     assert_true(knows(&window, 1, 0));
     assert_false(knows(&window, 2, 0));
-    assert_false(idempotency_find(&window, 2, key_of(1), 0, &answer));
+    struct idempotency_id id = idempotency_id(2, key_of(1));
+    assert_false(idempotency_find(&window, &id, 0, &answer));
     idempotency_destroy(&window);
 }
 

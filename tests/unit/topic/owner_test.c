@@ -293,6 +293,7 @@ static struct host_answer *read_history(struct host *host, const char *topic, ui
 {
     struct ticket *ticket = ticket_create(host_span(topic), SPAN_NONE, SPAN_NONE, SPAN_NONE);
     ticket->hash = name_hash(host_span(topic));
+    ticket->key_id = idempotency_id(ticket->hash, ticket_key(ticket));
     ticket->epoch = epoch;
     ticket->offset = offset;
     ticket->read_max = most;

@@ -591,6 +591,7 @@ static void read_opens_the_topic(void **state)
     for (int round = 0; round < 2; round++) {
         struct ticket *ticket = ticket_create(host_span(T), SPAN_NONE, SPAN_NONE, SPAN_NONE);
         ticket->hash = name_hash(host_span(T));
+        ticket->key_id = idempotency_id(ticket->hash, ticket_key(ticket));
         ticket->epoch = round ? link->epoch : 0;
         ticket->offset = round ? 12 : 0; /* the second is ahead */
         ticket->read_max = 3;
