@@ -200,6 +200,16 @@ test('what the admin port knows, as tables and as JSON', () =>
         assert.equal((await shoal(broker, ['kick', conn.id])).status, STATUS.NOT_FOUND);
     }));
 
+test('cluster: a broker that stands alone says so', () =>
+    withBroker({ shards: 1 }, async (broker) => {
+        assert.match(await done(broker, ['cluster']), /stands alone/);
+        assert.deepEqual(JSON.parse(await done(broker, ['cluster', '--json'])), {
+            enabled: false,
+            nodes: [],
+            servers: [],
+        });
+    }));
+
 test('drain --wait comes back when the broker has ended', async () => {
     const broker = await Broker.start({ shards: 2 });
     const client = await JsonClient.open(broker);
