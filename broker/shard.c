@@ -305,12 +305,23 @@ static void drain_tells(struct shard *shard, uint32_t from)
 /* Tells first: they make room for the answers to asks. */
 static void drain_mesh(struct shard *shard)
 {
-    for (uint32_t from = 0; from < shard->mesh->peer_count; from++) {
+    struct mesh_peers senders = mesh_look(shard->mesh, shard->number);
+    for (uint32_t from = mesh_peers_next(&senders, 0); from < PEERS_MAX; from = mesh_peers_next(&senders, from + 1)) {
         drain_tells(shard, from);
     }
-    for (uint32_t from = 0; from < shard->mesh->peer_count; from++) {
+    for (uint32_t from = mesh_peers_next(&senders, 0); from < PEERS_MAX; from = mesh_peers_next(&senders, from + 1)) {
         drain_asks(shard, from);
     }
+    mesh_settle(shard->mesh, shard->number, &senders);
+}
+
+/* What this shard owns and follows itself is delivered in the same turn. */
+static void drain_own_tells(struct shard *shard)
+{
+    struct mesh_peers self = {0};
+    self.words[shard->number / 64] = 1ull << (shard->number % 64);
+    drain_tells(shard, shard->number);
+    mesh_settle(shard->mesh, shard->number, &self);
 }
 
 static uint32_t sweep_share(uint32_t count, int64_t elapsed_us)
@@ -378,7 +389,7 @@ void shard_turn(struct shard *shard, int64_t wait_us)
     receive_retries(&shard->conns);
     drain_mesh(shard);
     owner_advance(&shard->owner);
-    drain_tells(shard, shard->number); /* what we own and follow ourselves */
+    drain_own_tells(shard);
     feeds_send(&shard->feeds);
     mesh_ring_bells(shard->mesh, shard->number); /* others can begin while we deliver */
     bool more = deliver_turn(&shard->conns);

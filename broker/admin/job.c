@@ -87,7 +87,9 @@ static void job_answered(struct admin *admin, const struct inspection *inspectio
 
 static void take_tells(struct admin *admin)
 {
-    for (uint32_t shard = 0; shard < admin->shard_count; shard++) {
+    struct mesh_peers senders = mesh_look(admin->mesh, admin->peer);
+    for (uint32_t shard = mesh_peers_next(&senders, 0); shard < PEERS_MAX;
+         shard = mesh_peers_next(&senders, shard + 1)) {
         struct spsc *ring = mesh_tells(admin->mesh, shard, admin->peer);
         const struct envelope *tell;
         while ((tell = spsc_peek(ring)) != NULL) {
@@ -97,6 +99,7 @@ static void take_tells(struct admin *admin)
             job_answered(admin, inspection);
         }
     }
+    mesh_settle(admin->mesh, admin->peer, &senders);
 }
 
 static void give_up(struct job *job, int status, const char *message)

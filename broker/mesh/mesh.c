@@ -6,12 +6,18 @@
 
 #include "base/check.h"
 
-/* What a peer knows of itself and others. One line for what others write (asleep), one for its own. */
+/* What a peer knows of itself and others. One line for what others write, one for its own. */
 struct mesh_peer {
-    _Alignas(CACHE_LINE) _Atomic uint32_t asleep; /* written by all */
-    _Alignas(CACHE_LINE) struct mesh_bell bell;   /* fixed after start */
-    uint64_t sent_to[PEERS_MAX / 64];             /* this peer: bits of those to ring for */
+    /* written by all */
+    _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
+    _Atomic uint64_t news[PEERS_MAX / 64]; /* senders with something new */
+    /* fixed after start */
+    _Alignas(CACHE_LINE) struct mesh_bell bell;
+    /* this peer's */
+    struct mesh_peers sent_to; /* since it last rang */
+    struct mesh_peers unread;  /* senders whose rings it has not emptied */
 };
+static_assert(offsetof(struct mesh_peer, bell) == CACHE_LINE, "all that others write is one line");
 
 static struct spsc *rings_make(uint32_t count, uint32_t slots, struct envelope *memory)
 {
@@ -63,15 +69,19 @@ void mesh_set_bell(struct mesh *mesh, uint32_t peer, struct mesh_bell bell)
     mesh->peers[peer].bell = bell;
 }
 
+static void peers_add(struct mesh_peers *peers, uint32_t peer)
+{
+    peers->words[peer / 64] |= 1ull << (peer % 64);
+}
+
 static bool send_into(struct mesh *mesh, struct spsc *ring, uint32_t from, uint32_t to, struct envelope *envelope)
 {
     envelope->from = (uint8_t)from;
     if (!spsc_push(ring, envelope)) {
         return false;
     }
-    if (from != to) {
-        mesh->peers[from].sent_to[to / 64] |= 1ull << (to % 64);
-    }
+    struct mesh_peer *self = &mesh->peers[from];
+    peers_add(from == to ? &self->unread : &self->sent_to, to);
     return true;
 }
 
@@ -90,35 +100,69 @@ uint32_t mesh_tell_room(struct mesh *mesh, uint32_t from, uint32_t to)
     return spsc_room(mesh_tells(mesh, from, to));
 }
 
+static void wake(struct mesh_peer *peer)
+{
+    if (atomic_load_explicit(&peer->asleep, memory_order_relaxed) &&
+        atomic_exchange_explicit(&peer->asleep, 0, memory_order_relaxed) && peer->bell.ring) {
+        peer->bell.ring(peer->bell.door);
+    }
+}
+
 void mesh_ring_bells(struct mesh *mesh, uint32_t from)
 {
-    struct mesh_peer *self = &mesh->peers[from];
-    bool fenced = false;
-    for (uint32_t word = 0; word < sizeof self->sent_to / sizeof *self->sent_to; word++) {
-        for (uint64_t bits = self->sent_to[word]; bits; bits &= bits - 1) {
-            if (!fenced) {
-                atomic_thread_fence(memory_order_seq_cst); /* [M1] */
-                fenced = true;
-            }
-            struct mesh_peer *peer = &mesh->peers[word * 64 + (uint32_t)__builtin_ctzll(bits)];
-            if (atomic_load_explicit(&peer->asleep, memory_order_relaxed) &&
-                atomic_exchange_explicit(&peer->asleep, 0, memory_order_relaxed) && peer->bell.ring) {
-                peer->bell.ring(peer->bell.door);
-            }
-        }
-        self->sent_to[word] = 0;
+    struct mesh_peers *sent_to = &mesh->peers[from].sent_to;
+    uint32_t first = mesh_peers_next(sent_to, 0);
+    if (first == PEERS_MAX) {
+        return;
     }
+    for (uint32_t to = first; to < PEERS_MAX; to = mesh_peers_next(sent_to, to + 1)) {
+        atomic_fetch_or_explicit(&mesh->peers[to].news[from / 64], 1ull << (from % 64),
+                                 memory_order_release); /* [M2] */
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* [M1] */
+    for (uint32_t to = first; to < PEERS_MAX; to = mesh_peers_next(sent_to, to + 1)) {
+        wake(&mesh->peers[to]);
+    }
+    *sent_to = (struct mesh_peers){0};
+}
+
+struct mesh_peers mesh_look(struct mesh *mesh, uint32_t peer)
+{
+    struct mesh_peer *self = &mesh->peers[peer];
+    for (uint32_t word = 0; word < PEERS_MAX / 64; word++) {
+        if (atomic_load_explicit(&self->news[word], memory_order_relaxed)) {
+            self->unread.words[word] |= atomic_exchange_explicit(&self->news[word], 0, memory_order_acquire); /* [M2] */
+        }
+    }
+    return self->unread;
+}
+
+void mesh_settle(struct mesh *mesh, uint32_t peer, const struct mesh_peers *looked)
+{
+    struct mesh_peer *self = &mesh->peers[peer];
+    for (uint32_t from = mesh_peers_next(looked, 0); from < PEERS_MAX; from = mesh_peers_next(looked, from + 1)) {
+        if (!spsc_peek(mesh_asks(mesh, from, peer)) && !spsc_peek(mesh_tells(mesh, from, peer))) {
+            self->unread.words[from / 64] &= ~(1ull << (from % 64));
+        }
+    }
+}
+
+static bool has_news(const struct mesh_peer *peer)
+{
+    uint64_t any = 0;
+    for (uint32_t word = 0; word < PEERS_MAX / 64; word++) {
+        any |= peer->unread.words[word] | atomic_load_explicit(&peer->news[word], memory_order_relaxed);
+    }
+    return any != 0;
 }
 
 bool mesh_sleep(struct mesh *mesh, uint32_t peer)
 {
     atomic_store_explicit(&mesh->peers[peer].asleep, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* [M1] */
-    for (uint32_t from = 0; from < mesh->peer_count; from++) {
-        if (spsc_peek(mesh_asks(mesh, from, peer)) || spsc_peek(mesh_tells(mesh, from, peer))) {
-            mesh_awake(mesh, peer);
-            return false;
-        }
+    if (has_news(&mesh->peers[peer])) {
+        mesh_awake(mesh, peer);
+        return false;
     }
     return true;
 }

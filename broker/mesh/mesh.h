@@ -5,14 +5,27 @@
  * and tells (envelope.h says why two). A peer has a ring to itself, too: what it has for itself goes the same way, in
  * the same order.
  *
+ * News. With 64 shards 130 rings lead to each, and in a turn one or two have something. So a receiver does not look at
+ * rings, but at a summary on a line of its own: a bit for each sender.
+ *
+ *   sender:    pushes into rings …; once or twice a turn (mesh_ring_bells): news |= its bit (release)  [M2]
+ *   receiver:  once a turn (mesh_look): unread |= news, news = 0 (acquire) [M2]; reads the rings of those in `unread`;
+ *              then (mesh_settle) takes those out of it whose rings it found empty
+ *
+ * Where the receiver's exchange takes the bit, it sees all that was pushed before the bit was set; where it comes just
+ * before it, the bit stands for the next look. So nothing lies in a ring whose sender is in neither set, but for what
+ * the sender has pushed since it last rang. What a receiver leaves in a ring (no room to answer, or a ring's worth was
+ * read) stays in `unread`, which is its own. A peer's sends to itself go into its own `unread` at once.
+ *
  * Sleep and wake are one protocol, and this file is all of it:
  *
- *   sleeper:  asleep = 1 (seq_cst)  [M1]   looks at its rings again; found something: asleep = 0, goes on
+ *   sleeper:  asleep = 1 (seq_cst)  [M1]   looks at unread and news again; found something: asleep = 0, goes on
  *                                          found nothing: waits at its door (io_wait) until the bell rings
- *   sender:   pushes, then, once a turn (mesh_ring_bells): fence (seq_cst) [M1], asleep? then asleep = 0 and rings
+ *   sender:   news |= its bit, fence (seq_cst) [M1], asleep? then asleep = 0 and rings
  *
- * Of the two stores (asleep, head) and the two loads after them at least one sees the other's, so a push is never slept
- * over. A bell is rung at most once for all that a turn has pushed, and never to a peer that is awake.
+ * Of the two stores (asleep, news) and the two loads after them at least one sees the other's, so news is never slept
+ * over. A bell is rung at most once for all that a turn has pushed, and never to a peer that is awake. Who pushes and
+ * does not ring is not heard: mesh_ring_bells() is part of sending.
  *
  * Memory: peers² × 2 × slots × 64 bytes, mapped and touched as used. Bound: `slots`; policy: the sender keeps its
  * work; counter: spsc.full, summed by mesh_full().
@@ -63,8 +76,32 @@ static inline struct spsc *mesh_tells(struct mesh *mesh, uint32_t from, uint32_t
     return &mesh->tells[from * mesh->peer_count + to];
 }
 
-/* Wakes the sleepers among those that this peer has sent to since the last call. Thread: that of peer `from`. */
+/* Tells all that this peer has sent to since the last call, and wakes the sleepers among them. Thread: that of `from`.
+ */
 void mesh_ring_bells(struct mesh *mesh, uint32_t from);
+
+/* A set of peers. */
+struct mesh_peers {
+    uint64_t words[PEERS_MAX / 64];
+};
+
+/* The least peer of the set from `at` on; PEERS_MAX: none. */
+static inline uint32_t mesh_peers_next(const struct mesh_peers *peers, uint32_t at)
+{
+    for (uint32_t word = at / 64; word < PEERS_MAX / 64; word++, at = word * 64) {
+        uint64_t bits = peers->words[word] >> (at % 64);
+        if (bits) {
+            return at + (uint32_t)__builtin_ctzll(bits);
+        }
+    }
+    return PEERS_MAX;
+}
+
+/* Those whose rings to this peer may have something; no others have. Thread: that of `peer`. */
+struct mesh_peers mesh_look(struct mesh *mesh, uint32_t peer);
+
+/* After reading: forgets those of `looked` whose rings are empty now. Thread: that of `peer`. */
+void mesh_settle(struct mesh *mesh, uint32_t peer, const struct mesh_peers *looked);
 
 /* Announces sleep. False: something has come, do not sleep. Thread: that of the peer. */
 bool mesh_sleep(struct mesh *mesh, uint32_t peer);

@@ -109,23 +109,88 @@ static void bell_rings_once_for_who_sleeps(void **state)
     mesh_awake(&mesh, 1);
 }
 
+/* Reads all that a peer has; returns how many envelopes. */
+static uint32_t read_all(uint32_t peer)
+{
+    uint32_t count = 0;
+    struct mesh_peers senders = mesh_look(&mesh, peer);
+    for (uint32_t from = mesh_peers_next(&senders, 0); from < PEERS_MAX; from = mesh_peers_next(&senders, from + 1)) {
+        for (int asks = 0; asks < 2; asks++) {
+            struct spsc *ring = asks ? mesh_asks(&mesh, from, peer) : mesh_tells(&mesh, from, peer);
+            for (; spsc_peek(ring); count++) {
+                spsc_pop(ring);
+            }
+        }
+    }
+    mesh_settle(&mesh, peer, &senders);
+    return count;
+}
+
 static void nobody_sleeps_over_what_has_come(void **state)
 {
     (void)state;
     for (int asks = 0; asks < 2; asks++) {
         asks ? ask(2, 1, 1) : tell(2, 1, 1);
-        assert_false(mesh_sleep(&mesh, 1));
         mesh_ring_bells(&mesh, 2);
+        assert_false(mesh_sleep(&mesh, 1));
         assert_int_equal(rings[1], 0); /* it is awake */
-        struct spsc *ring = asks ? mesh_asks(&mesh, 2, 1) : mesh_tells(&mesh, 2, 1);
-        assert_non_null(spsc_peek(ring));
-        spsc_pop(ring);
+        assert_int_equal(read_all(1), 1);
     }
     assert_true(mesh_sleep(&mesh, 1));
     mesh_awake(&mesh, 1);
     tell(0, 1, 1);
     mesh_ring_bells(&mesh, 0);
     assert_int_equal(rings[1], 0);
+}
+
+/* A push is heard of when its sender rings, not before. */
+static void who_sleeps_before_the_bell_is_rung_for(void **state)
+{
+    (void)state;
+    tell(0, 1, 1);
+    assert_int_equal(read_all(1), 0);
+    assert_true(mesh_sleep(&mesh, 1));
+    mesh_ring_bells(&mesh, 0);
+    assert_int_equal(rings[1], 1);
+    assert_int_equal(read_all(1), 1);
+}
+
+static bool names(const struct mesh_peers *peers, uint32_t peer)
+{
+    return peers->words[peer / 64] >> (peer % 64) & 1;
+}
+
+static void news_names_those_who_sent(void **state)
+{
+    (void)state;
+    struct mesh_peers senders = mesh_look(&mesh, 1);
+    assert_int_equal(mesh_peers_next(&senders, 0), PEERS_MAX);
+    tell(2, 1, 1);
+    mesh_ring_bells(&mesh, 2);
+    senders = mesh_look(&mesh, 1);
+    assert_true(names(&senders, 2) && !names(&senders, 0) && !names(&senders, 1));
+    assert_int_equal(mesh_peers_next(&senders, 0), 2);
+    assert_int_equal(mesh_peers_next(&senders, 3), PEERS_MAX);
+}
+
+/* What has to wait in a ring keeps its sender in the set, and its reader awake, until the ring is empty. */
+static void what_is_left_in_a_ring_is_not_forgotten(void **state)
+{
+    (void)state;
+    tell(0, 1, 1);
+    tell(0, 1, 2);
+    ask(0, 1, 3);
+    mesh_ring_bells(&mesh, 0);
+    struct mesh_peers senders = mesh_look(&mesh, 1);
+    spsc_peek(mesh_tells(&mesh, 0, 1));
+    spsc_pop(mesh_tells(&mesh, 0, 1));
+    mesh_settle(&mesh, 1, &senders);
+    assert_false(mesh_sleep(&mesh, 1));
+    senders = mesh_look(&mesh, 1);
+    assert_true(names(&senders, 0));
+    assert_int_equal(read_all(1), 2);
+    assert_true(mesh_sleep(&mesh, 1));
+    mesh_awake(&mesh, 1);
 }
 
 /* What a peer has for itself goes through its own ring, and needs no bell. */
@@ -136,6 +201,9 @@ static void own_ring_needs_no_bell(void **state)
     mesh_ring_bells(&mesh, 1);
     assert_int_equal(rings[1], 0);
     assert_false(mesh_sleep(&mesh, 1));
+    assert_int_equal(read_all(1), 1);
+    assert_true(mesh_sleep(&mesh, 1));
+    mesh_awake(&mesh, 1);
 }
 
 static void largest_mesh_has_a_bit_for_each_peer(void **state)
@@ -150,6 +218,11 @@ static void largest_mesh_has_a_bit_for_each_peer(void **state)
     assert_true(mesh_tell(&large, 3, last, &(struct envelope){.kind = TELL_LEFT}));
     mesh_ring_bells(&large, 3);
     assert_int_equal(rung, 1);
+    assert_true(mesh_tell(&large, last, 3, &(struct envelope){.kind = TELL_LEFT}));
+    mesh_ring_bells(&large, last);
+    struct mesh_peers senders = mesh_look(&large, 3);
+    assert_int_equal(mesh_peers_next(&senders, 0), last);
+    assert_int_equal(mesh_peers_next(&senders, last + 1), PEERS_MAX);
     mesh_destroy(&large);
 }
 
@@ -160,6 +233,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(full_rings_refuse_and_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(bell_rings_once_for_who_sleeps, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_sleeps_over_what_has_come, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_sleeps_before_the_bell_is_rung_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(news_names_those_who_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_left_in_a_ring_is_not_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(own_ring_needs_no_bell, setup, teardown),
         cmocka_unit_test(largest_mesh_has_a_bit_for_each_peer),
     };
