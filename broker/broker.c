@@ -15,6 +15,7 @@
 #include "broker/capacity.h"
 #include "broker/federation.h"
 #include "broker/shard.h"
+#include "broker/worker.h"
 #include "io/listen.h"
 
 /*
@@ -31,13 +32,20 @@
 /* Sockets of a ring at most (IORING_MAX_FIXED_FILES); the room takes what the descriptor limit allows. */
 #define SLOTS_MAX (1u << 20)
 
-/* A shard's thread while it starts. */
+/* A shard while it starts. */
 struct starter {
     struct broker *broker;
     struct shard_setup setup;
     enum config_backend backend;
     struct shard *shard;
     const char *problem; /* NULL: started */
+};
+
+/* A thread: it turns the shards `number`, `number` + thread_count, … */
+struct runner {
+    struct broker *broker;
+    uint32_t number;
+    struct worker worker; /* if they are several */
     pthread_t thread;
     bool running;
 };
@@ -48,8 +56,10 @@ struct broker {
     struct token_verifier *verifier;
     struct mesh mesh;
     uint32_t shard_count;
-    struct starter *starters;
-    int *sockets; /* -1: given to a shard */
+    uint32_t thread_count;
+    struct starter *starters; /* by shard */
+    struct runner *runners;   /* by thread */
+    int *sockets;             /* -1: given to a shard */
     enum config_backend backend;
     char address[64]; /* with the port that was given for 0 */
     _Atomic uint32_t connections;
@@ -108,13 +118,54 @@ static const char *make_shard(struct starter *starter)
     return NULL;
 }
 
-static void *shard_thread(void *argument)
+/* How many shards a thread turns. */
+static uint32_t share_of(const struct broker *broker, uint32_t thread)
 {
-    struct starter *starter = argument;
-    starter->problem = make_shard(starter);
-    pthread_barrier_wait(&starter->broker->started); /* the control thread looks at the problems */
-    if (!starter->problem) {
-        shard_run(starter->shard);
+    return (broker->shard_count - thread + broker->thread_count - 1) / broker->thread_count;
+}
+
+static const char *take_seats(struct runner *runner, uint32_t share)
+{
+    const struct broker *broker = runner->broker;
+    if (!worker_init(&runner->worker, share)) {
+        return "no memory or descriptors for a thread of several shards";
+    }
+    for (uint32_t seat = 0; seat < share; seat++) {
+        struct shard *shard = broker->starters[runner->number + seat * broker->thread_count].shard;
+        if (!worker_seat(&runner->worker, seat, shard)) {
+            return "no descriptor to wait for several shards at once: raise the limit on open files";
+        }
+    }
+    return NULL;
+}
+
+/* Makes the thread's shards. The first of them is told what it is that does not work. */
+static bool make_shards(struct runner *runner, uint32_t share)
+{
+    const struct broker *broker = runner->broker;
+    for (uint32_t shard = runner->number; shard < broker->shard_count; shard += broker->thread_count) {
+        struct starter *starter = &broker->starters[shard];
+        starter->problem = make_shard(starter);
+        if (starter->problem) {
+            return false;
+        }
+    }
+    struct starter *first = &broker->starters[runner->number];
+    first->problem = share > 1 ? take_seats(runner, share) : NULL;
+    return !first->problem;
+}
+
+static void *runner_thread(void *argument)
+{
+    struct runner *runner = argument;
+    struct broker *broker = runner->broker;
+    uint32_t share = share_of(broker, runner->number);
+    bool made = make_shards(runner, share);
+    pthread_barrier_wait(&broker->started); /* the control thread looks at the problems */
+    if (made && share > 1) {
+        worker_run(&runner->worker);
+    } else if (made) {
+        shard_run(broker->starters[runner->number].shard);
     }
     return NULL;
 }
@@ -174,9 +225,8 @@ static uint64_t random_seed(void)
     return seed;
 }
 
-static void start_threads(struct broker *broker)
+static void prepare_starters(struct broker *broker)
 {
-    pthread_barrier_init(&broker->started, NULL, broker->shard_count + 1);
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         struct starter *starter = &broker->starters[i];
         *starter = (struct starter){
@@ -194,10 +244,22 @@ static void start_threads(struct broker *broker)
                     .seed = broker->seed + ((uint64_t)i << 32),
                     .instance = broker->instance,
                     .link_peer = federation_peer(&broker->federation),
+                    .shares = share_of(broker, i % broker->thread_count),
                 },
         };
-        CHECK_MSG(pthread_create(&starter->thread, NULL, shard_thread, starter) == 0, "can't create a thread");
-        starter->running = true;
+    }
+}
+
+static void start_threads(struct broker *broker)
+{
+    prepare_starters(broker);
+    pthread_barrier_init(&broker->started, NULL, broker->thread_count + 1);
+    for (uint32_t i = 0; i < broker->thread_count; i++) {
+        struct runner *runner = &broker->runners[i];
+        runner->broker = broker;
+        runner->number = i;
+        CHECK_MSG(pthread_create(&runner->thread, NULL, runner_thread, runner) == 0, "can't create a thread");
+        runner->running = true;
     }
     pthread_barrier_wait(&broker->started);
 }
@@ -248,9 +310,13 @@ static bool prepare(struct broker *broker)
     bool failed;
     broker->verifier = make_verifier(broker->config, &failed);
     broker->starters = calloc(broker->shard_count, sizeof *broker->starters);
+    broker->runners = aligned_alloc(CACHE_LINE, broker->thread_count * sizeof *broker->runners);
     broker->sockets = malloc(broker->shard_count * sizeof *broker->sockets);
     broker->stats = calloc(broker->shard_count, sizeof *broker->stats);
-    if (failed || !broker->starters || !broker->sockets || !broker->stats) {
+    for (uint32_t i = 0; broker->runners && i < broker->thread_count; i++) {
+        broker->runners[i] = (struct runner){.worker = {.doors = -1, .bell = -1}};
+    }
+    if (failed || !broker->starters || !broker->runners || !broker->sockets || !broker->stats) {
         return false;
     }
     for (uint32_t i = 0; i < broker->shard_count; i++) {
@@ -264,13 +330,13 @@ static void stop_threads(struct broker *broker)
 {
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         struct starter *starter = &broker->starters[i];
-        if (starter->running && starter->shard) {
+        if (starter->shard) {
             shard_order(starter->shard, SHARD_ORDER_STOP);
         }
     }
-    for (uint32_t i = 0; i < broker->shard_count; i++) {
-        if (broker->starters[i].running) {
-            pthread_join(broker->starters[i].thread, NULL);
+    for (uint32_t i = 0; i < broker->thread_count; i++) {
+        if (broker->runners[i].running) {
+            pthread_join(broker->runners[i].thread, NULL);
         }
     }
 }
@@ -289,12 +355,16 @@ static void broker_free(struct broker *broker)
         }
     }
     federation_destroy(&broker->federation);
+    for (uint32_t i = 0; broker->runners && i < broker->thread_count; i++) {
+        worker_free(&broker->runners[i].worker);
+    }
     admin_destroy(broker->admin);
     mesh_destroy(&broker->mesh);
     if (broker->verifier) {
         token_verifier_destroy(broker->verifier);
     }
     free(broker->starters);
+    free(broker->runners);
     free(broker->sockets);
     free(broker->stats);
     config_free(broker->config);
@@ -400,9 +470,10 @@ static void log_ready(const struct broker *broker)
     struct capacity can = capacity(broker);
     char servers[CONFIG_LIST_MAX];
     logger_write(LOG_INFO, "ready", LOG_STR("data", broker->address), LOG_STR("admin", admin_address(broker->admin)),
-                 LOG_U64("shards", broker->shard_count), LOG_STR("io", broker->starters[0].setup.io->room->name),
-                 LOG_U64("connections_max", can.connections), LOG_STR("connections_bound", can.bound),
-                 LOG_STR("connections_more", can.change), LOG_BOOL("tokens", broker->verifier != NULL),
+                 LOG_U64("shards", broker->shard_count), LOG_U64("threads", broker->thread_count),
+                 LOG_STR("io", broker->starters[0].setup.io->room->name), LOG_U64("connections_max", can.connections),
+                 LOG_STR("connections_bound", can.bound), LOG_STR("connections_more", can.change),
+                 LOG_BOOL("tokens", broker->verifier != NULL),
                  LOG_STR("redis", federation_servers(&broker->federation, servers, sizeof servers)));
 }
 
@@ -414,6 +485,7 @@ struct broker *broker_start(struct config *config, const struct config_sources *
     broker->config = config;
     broker->sources = sources;
     broker->shard_count = config_shards(config);
+    broker->thread_count = config_threads(config);
     broker->seed = random_seed();
     broker->instance = random_seed();
     choose_backend(broker);

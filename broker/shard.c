@@ -19,9 +19,10 @@
 #include "topic/replay.h"
 
 /* Events of one turn, so that a flood of input does not keep others from being sent to; nor may they take longer. */
-#define TURN_EVENTS_MAX  4096
-#define TURN_EVENTS_US   4000
-#define TURN_EVENTS_LOOK 64 /* how often the time is looked at */
+#define TURN_EVENTS_MAX      4096
+#define TURN_EVENTS_US       4000
+#define TURN_EVENTS_US_LEAST 500 /* where many shards share a thread */
+#define TURN_EVENTS_LOOK     64  /* how often the time is looked at */
 
 /* So many asks ahead of the one that is worked their memory is fetched: a miss takes as long as they do. */
 #define ASKS_PREFETCHED 3
@@ -39,6 +40,12 @@
 static void bell_ring(void *door)
 {
     io_wake(door);
+}
+
+/* A turn's budget where `shares` shards take turns on one thread: all of them together take what one alone would. */
+static uint32_t turn_share(uint32_t budget, uint32_t shares, uint32_t least)
+{
+    return budget / shares > least ? budget / shares : least;
 }
 
 static bool parts_init(struct shard *shard, const struct shard_setup *setup)
@@ -65,6 +72,7 @@ static bool parts_init(struct shard *shard, const struct shard_setup *setup)
         .shard = setup->shard,
         .shard_count = setup->shard_count,
         .connections = setup->connections,
+        .turn_deliveries = turn_share(TURN_DELIVERIES_MAX, shard->shares, TURN_DELIVERIES_LEAST),
         .instance = setup->instance,
     };
     bool owner = owner_init(&shard->owner, setup->shard, setup->shard_count, setup->mesh, config, &shard->stats,
@@ -84,6 +92,7 @@ struct shard *shard_create(const struct shard_setup *setup)
         return NULL;
     }
     *shard = (struct shard){.number = setup->shard, .io = setup->io, .mesh = setup->mesh, .clock = setup->clock};
+    shard->shares = setup->shares ? setup->shares : 1;
     if (!parts_init(shard, setup)) {
         shard_destroy(shard);
         return NULL;
@@ -222,10 +231,11 @@ static void work_event(struct conns *conns, struct io_event *event)
 static void reap(struct shard *shard)
 {
     struct io_event event;
+    int64_t most_us = turn_share(TURN_EVENTS_US, shard->shares, TURN_EVENTS_US_LEAST);
     for (int i = 0; i < TURN_EVENTS_MAX && io_next(shard->io, &event); i++) {
         work_event(&shard->conns, &event);
         if (i % TURN_EVENTS_LOOK == TURN_EVENTS_LOOK - 1 &&
-            shard->clock->monotonic_us(shard->clock) - shard->now_us > TURN_EVENTS_US) {
+            shard->clock->monotonic_us(shard->clock) - shard->now_us > most_us) {
             return;
         }
     }
@@ -375,7 +385,8 @@ static void note_turn(struct shard *shard)
     }
 }
 
-void shard_turn(struct shard *shard, int64_t wait_us)
+/* The turn, all but its wait. True: there is more to do at once. */
+static bool turn(struct shard *shard)
 {
     shard->now_us = shard->clock->monotonic_us(shard->clock);
     int64_t wall_ms = shard->clock->wall_ms(shard->clock);
@@ -400,12 +411,38 @@ void shard_turn(struct shard *shard, int64_t wait_us)
     note_quiet(shard);
     note_turn(shard);
     shard->blocked |= feeds_have_unsent(&shard->feeds) || owner_is_dirty(&shard->owner) || shard->conns.retries.size;
+    return more;
+}
+
+void shard_turn(struct shard *shard, int64_t wait_us)
+{
+    bool more = turn(shard);
     wait(shard, more, wait_us);
+}
+
+int64_t shard_step(struct shard *shard)
+{
+    mesh_awake(shard->mesh, shard->number);
+    bool more = turn(shard);
+    io_wait(shard->io, 0);
+    bool ordered = atomic_load_explicit(&shard->orders, memory_order_relaxed); /* the wake may have been seen already */
+    if (more || ordered || io_is_waiting(shard->io)) {
+        return 0;
+    }
+    if (shard->blocked) {
+        return WAIT_BLOCKED_US;
+    }
+    return mesh_sleep(shard->mesh, shard->number) ? WAIT_IDLE_US : 0;
+}
+
+bool shard_is_stopped(const struct shard *shard)
+{
+    return atomic_load_explicit(&shard->orders, memory_order_acquire) & SHARD_ORDER_STOP;
 }
 
 void shard_run(struct shard *shard)
 {
-    while (!(atomic_load_explicit(&shard->orders, memory_order_acquire) & SHARD_ORDER_STOP)) {
+    while (!shard_is_stopped(shard)) {
         shard_turn(shard, WAIT_IDLE_US);
     }
 }

@@ -43,6 +43,7 @@ struct shard_setup {
     uint64_t seed;                   /* epochs and hashes: another one in each run */
     uint64_t instance;               /* of this run: clients are told, the same by all shards */
     uint32_t link_peer;              /* of the federation link on the mesh; 0: there is none */
+    uint32_t shares;                 /* shards that this one's thread turns; 0 counts as 1 */
 };
 
 struct shard {
@@ -62,7 +63,8 @@ struct shard {
     bool inflater_made;
     int64_t now_us;
     int64_t topics_swept_us;
-    bool blocked; /* something waits for room in a mesh ring */
+    uint32_t shares; /* what a turn may take is divided by it */
+    bool blocked;    /* something waits for room in a mesh ring */
     /* written by this thread, read by others */
     _Alignas(CACHE_LINE) struct stats stats;
     _Atomic bool quiet;       /* no connection, subscription or ticket is left */
@@ -79,6 +81,15 @@ void shard_destroy(struct shard *shard);
 
 /* One turn; waits at its end for at most `wait_us` (0: not at all), less if there is something to do. */
 void shard_turn(struct shard *shard, int64_t wait_us);
+
+/*
+ * One turn of a shard whose io has a door (io_door()), without a wait. Returns for how many us at most it may rest now,
+ * unless its io or its bell rings: 0 if there is more to do at once. Until the next call the shard counts as asleep.
+ */
+int64_t shard_step(struct shard *shard);
+
+/* Whether SHARD_ORDER_STOP was given. */
+bool shard_is_stopped(const struct shard *shard);
 
 /* Turns until SHARD_ORDER_STOP. */
 void shard_run(struct shard *shard);

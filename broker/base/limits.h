@@ -53,6 +53,8 @@
  */
 #define TURN_DELIVERIES_MAX 1024u
 #define SLICE_DELIVERIES    128u
+/* Of a turn where many shards share a thread: fewer would not be worth a system call. */
+#define TURN_DELIVERIES_LEAST 64u
 static_assert(SLICE_DELIVERIES <= TURN_DELIVERIES_MAX, "a slice is part of a turn");
 
 /* So many bytes count as one more delivery: a send of 64 KB takes some 30 us. */

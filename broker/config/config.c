@@ -556,15 +556,26 @@ const struct namespace_config *config_namespace_of(const struct config *config, 
     UNREACHABLE(); /* `default` has the empty prefix */
 }
 
-uint32_t config_shards(const struct config *config)
+/* At most CONFIG_SHARDS_MAX. */
+static uint32_t usable_processors(void)
 {
     cpu_set_t processors;
-    if (config->broker.shards != CONFIG_AUTO)
-        return config->broker.shards;
     if (sched_getaffinity(0, sizeof processors, &processors) != 0)
         return 1;
     int count = CPU_COUNT(&processors);
     return count > CONFIG_SHARDS_MAX ? CONFIG_SHARDS_MAX : (uint32_t)count;
+}
+
+uint32_t config_shards(const struct config *config)
+{
+    return config->broker.shards != CONFIG_AUTO ? config->broker.shards : usable_processors();
+}
+
+uint32_t config_threads(const struct config *config)
+{
+    uint32_t shards = config_shards(config);
+    uint32_t threads = config->broker.threads != CONFIG_AUTO ? config->broker.threads : usable_processors();
+    return threads < shards ? threads : shards;
 }
 
 uint32_t config_connections_per_address(const struct config *config)

@@ -80,7 +80,8 @@ struct config {
         config_string token_file; /* "": none */
     } admin;
     struct {
-        uint32_t shards; /* CONFIG_AUTO: see config_shards() */
+        uint32_t shards;  /* CONFIG_AUTO: see config_shards() */
+        uint32_t threads; /* CONFIG_AUTO: see config_threads() */
         config_string node;
         uint32_t drain_s;
         uint32_t mesh_slots; /* a power of two */
@@ -199,6 +200,8 @@ const struct namespace_config *config_namespace_of(const struct config *config, 
 
 /* Shards to start: broker.shards, or for `auto` the processors that this process may use, at most CONFIG_SHARDS_MAX. */
 uint32_t config_shards(const struct config *config);
+/* Threads that turn them: broker.threads, or for `auto` the processors; never more than there are shards. */
+uint32_t config_threads(const struct config *config);
 
 /* Connections a source address: 0 is no limit. `auto` is none when listening on loopback, else 1000. */
 uint32_t config_connections_per_address(const struct config *config);

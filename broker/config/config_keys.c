@@ -51,7 +51,9 @@ static const struct config_key keys[] = {
         "File with the token that the admin port asks for; needed where it is not on loopback."),
 
     KEY(broker, shards, CONFIG_NUMBER, "auto", 1, CONFIG_SHARDS_MAX, ALLOWS_AUTO,
-        "Threads that share the connections and topics; auto is one a processor."),
+        "Parts that share the connections and topics, each with a ring of its own; auto is one a processor."),
+    KEY(broker, threads, CONFIG_NUMBER, "auto", 1, CONFIG_SHARDS_MAX, ALLOWS_AUTO,
+        "Threads that turn the shards, several each if there are more shards; auto is one a processor."),
     KEY(broker, node, CONFIG_STRING, "", 0, CONFIG_STRING_MAX, 0,
         "Name of this host in greetings and logs; empty is the host's own name."),
     KEY(broker, drain_s, CONFIG_SECONDS, "10", 0, DAY_S, RELOADS,

@@ -171,6 +171,7 @@ struct conns {
     uint32_t shard;
     uint32_t shard_count;
     _Atomic uint32_t *connections; /* of all shards: touched when one comes or goes */
+    uint32_t turn_deliveries;      /* of a turn at most */
     uint64_t instance;             /* of this run of the broker, told to clients */
     uint16_t generation;           /* of the last one accepted */
     bool draining;

@@ -568,7 +568,7 @@ static uint32_t deliver_feeds(struct conns *conns, uint32_t budget, bool small)
 
 bool deliver_turn(struct conns *conns)
 {
-    uint32_t budget = TURN_DELIVERIES_MAX;
+    uint32_t budget = conns->turn_deliveries;
     conns->rest_us = 0;
     feeds_rested(conns->feeds);
     uint32_t used = deliver_all_ready(conns, budget / 2);

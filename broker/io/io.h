@@ -79,8 +79,8 @@ struct io_options {
     uint32_t slots_max;       /* sockets at most (a room may offer fewer: io_slots_max()) */
     uint32_t receive_buffers; /* how many, a power of two */
     uint32_t receive_buffer_size;
-    uint32_t batch;           /* sends queued between two flushes at most, a power of two */
-    bool peer_addresses;      /* keep the peers' addresses for io_peer(); costs 20 bytes a slot and a slower accept */
+    uint32_t batch;      /* sends queued between two flushes at most, a power of two */
+    bool peer_addresses; /* keep the peers' addresses for io_peer(); costs 20 bytes a slot and a slower accept */
 };
 
 /*
@@ -105,6 +105,9 @@ struct io_room {
     void (*wait)(struct io *io, int64_t timeout_us);
     void (*wake)(struct io *io);
     bool (*peer)(struct io *io, uint32_t slot, struct sockaddr_in6 *address);
+    int (*door)(struct io *io);              /* NULL: the room can't be shared */
+    bool (*is_waiting)(const struct io *io); /* as door */
+    bool blind; /* is_waiting() sees only what has been fetched: that the door rang is all that can be known */
 };
 
 /* The part that every room begins with. */
@@ -237,6 +240,30 @@ static inline void io_wait(struct io *io, int64_t timeout_us)
 static inline void io_wake(struct io *io)
 {
     io->room->wake(io);
+}
+
+/*
+ * A descriptor that becomes readable, edge by edge (EPOLLET), when something may have come: for a thread that turns
+ * several shards and waits for all of them at once. Borrowed, the room's. -1: it can't be had. Once, before anything
+ * else. From then on io_wait() need not be called to wait (its timeout is 0), and io_next() looks for what the kernel
+ * has on its own.
+ */
+static inline int io_door(struct io *io)
+{
+    return io->room->door ? io->room->door(io) : -1;
+}
+
+/* With a door: whether something has come that io_next(), or io_wait(0), should see. A look at memory, no system call.
+ */
+static inline bool io_is_waiting(const struct io *io)
+{
+    return io->room->is_waiting(io);
+}
+
+/* Its door has rung: whether there is anything behind it, as far as can be seen without a system call. */
+static inline bool io_door_rang(const struct io *io)
+{
+    return io->room->blind || io->room->is_waiting(io);
 }
 
 /* The peer's address (IPv4 as mapped IPv6). False: not known (peer_addresses was off). */

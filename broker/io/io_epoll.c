@@ -522,13 +522,23 @@ static int wait_for_events(struct epoll_room *room, int64_t timeout_us)
     return epoll_wait(room->epoll, room->events, EVENTS_A_WAIT, timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms);
 }
 
+static int epoll_door(struct io *io)
+{
+    return room_of(io)->epoll;
+}
+
+static bool epoll_is_waiting(const struct io *io)
+{
+    const struct epoll_room *room = (const struct epoll_room *)io;
+    return room->line_first != NONE || room->listener_ready || room->batch.short_taken < room->batch.short_count;
+}
+
 static void epoll_wait_room(struct io *io, int64_t timeout_us)
 {
     struct epoll_room *room = room_of(io);
     epoll_flush(io);
     io->counters.waits++;
-    bool something =
-        room->line_first != NONE || room->listener_ready || room->batch.short_taken < room->batch.short_count;
+    bool something = epoll_is_waiting(io);
     int count = wait_for_events(room, something ? 0 : timeout_us);
     CHECK(count >= 0 || errno == EINTR);
     if (count == 0 && !something && room->accepting == ACCEPT_NO_RESOURCE)
@@ -576,4 +586,7 @@ static const struct io_room EPOLL_ROOM = {
     .wait = epoll_wait_room,
     .wake = epoll_wake,
     .peer = epoll_peer,
+    .door = epoll_door,
+    .is_waiting = epoll_is_waiting,
+    .blind = true,
 };

@@ -67,7 +67,7 @@ struct io *io_uring_room_create(const struct io_options *options, const char **p
     }
     room->io.room = &URING_ROOM;
     room->io.batch = options->batch;
-    room->wake = room->listener = -1;
+    room->wake = room->door = room->listener = -1;
     room->acceptor_count = options->peer_addresses ? ACCEPTORS_MAX : 1;
     if (!uring_setup(room, options, problem)) {
         io_destroy(&room->io);
@@ -115,6 +115,7 @@ static void arm_receive(struct uring_room *room, uint32_t number, bool multishot
     request->flags |= IOSQE_BUFFER_SELECT;
     request->buf_group = 0;
     slot_set(&room->slots[number], SLOT_RECEIVE);
+    room->receive_queued = true;
 }
 
 static void arm(struct uring_room *room, uint32_t number)
@@ -484,13 +485,21 @@ static void uring_wait(struct io *io, int64_t timeout_us)
     if (room->batch.send_count > 0)
         uring_flush(io);
     io->counters.waits++;
-    if (timeout_us == 0 || something_waits(room))
+    if (room->door >= 0 && io_uring_sq_ready(&room->ring) == 0 && !uring_is_ringing(room))
+        uring_collect(room);
+    else if (timeout_us == 0 || something_waits(room))
         uring_submit(room);
     else
         uring_submit_and_wait(room, timeout_us);
     if (!something_waits(room))
         uring_accept_retry(room);
     room->woken = false;
+}
+
+static bool uring_is_waiting(const struct io *io)
+{
+    const struct uring_room *room = (const struct uring_room *)io;
+    return something_waits(room) || uring_is_ringing(room);
 }
 
 static void uring_wake(struct io *io)
@@ -520,4 +529,6 @@ static const struct io_room URING_ROOM = {
     .wait = uring_wait,
     .wake = uring_wake,
     .peer = uring_peer,
+    .door = uring_door,
+    .is_waiting = uring_is_waiting,
 };

@@ -7,6 +7,8 @@
  *   DEFER_TASKRUN   completions are made only while we are in the kernel to get them: no interrupts of
  *                   the turn, and the ring's order of things is ours; Linux 6.1
  *   COOP_TASKRUN    the next best without DEFER_TASKRUN
+ *   TASKRUN_FLAG    the kernel shows in shared memory that it has completions to make: who turns several rings
+ *                   sees without a system call which of them has something
  *
  * Sends carry CQE_SKIP_SUCCESS and MSG_WAITALL: a completion is posted only for one that did not take all its bytes (a
  * partial one counts as failed because of MSG_WAITALL, its result is the bytes taken). With MSG_DONTWAIT they are never
@@ -39,8 +41,8 @@ enum {
 };
 
 static const unsigned RING_FLAGS[] = {
-    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN,
+    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 };
 
 #define FEATURES_NEEDED (IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP)
@@ -204,6 +206,8 @@ void uring_teardown(struct uring_room *room)
         ring_close(room);
     if (room->wake >= 0)
         close(room->wake);
+    if (room->door >= 0)
+        close(room->door);
     if (room->listener >= 0)
         close(room->listener);
     unmap(room->slots, room->slots_bytes);
@@ -214,6 +218,18 @@ void uring_teardown(struct uring_room *room)
     free(room->messages);
     free(room->parts);
     free(room->backlog.entries);
+}
+
+int uring_door(struct io *io)
+{
+    struct uring_room *room = uring_of(io);
+    CHECK(room->door < 0);
+    room->door = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (room->door >= 0 && io_uring_register_eventfd(&room->ring, room->door) != 0) {
+        close(room->door);
+        room->door = -1;
+    }
+    return room->door;
 }
 
 /* --- in ----------------------------------------------------------------------------------------------------- */
@@ -232,6 +248,7 @@ void uring_submit(struct uring_room *room)
         CHECK_MSG(submit_again(result) && attempts++ < SUBMIT_ATTEMPTS, "io_uring_enter: %s", strerror(-result));
         uring_collect(room);
     } while (io_uring_sq_ready(&room->ring) > 0);
+    room->receive_queued = false;
     room->message_count = room->part_count = 0; /* the kernel is done with them */
 }
 
@@ -299,11 +316,29 @@ static void backlog_put(struct backlog *backlog, const struct io_uring_cqe *cqe)
         (struct completion){.token = cqe->user_data, .result = cqe->res, .flags = cqe->flags};
 }
 
+bool uring_is_ringing(const struct uring_room *room)
+{
+    unsigned flags = IO_URING_READ_ONCE(*room->ring.sq.kflags);
+    return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) || io_uring_cq_ready(&room->ring) > 0;
+}
+
+/*
+ * Who waits in the kernel has its completions made there. With a door nobody does, so they are asked for here; and the
+ * receives that a poll has led to are made at once, so that a pong takes one turn, not three.
+ */
+static void door_look(struct uring_room *room)
+{
+    if (room->receive_queued || uring_is_ringing(room))
+        uring_submit(room);
+}
+
 bool uring_next_completion(struct uring_room *room, struct completion *completion)
 {
     struct backlog *backlog = &room->backlog;
     if (backlog->head == backlog->tail)
         uring_collect(room);
+    if (backlog->head == backlog->tail && room->door >= 0)
+        door_look(room);
     if (backlog->head == backlog->tail)
         return false;
     *completion = backlog->entries[backlog->head++ & (backlog->room - 1)];

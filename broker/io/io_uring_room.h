@@ -147,6 +147,7 @@ struct uring_room {
     bool has_overtaken;
     bool woken; /* a wake was seen since the last wait */
     bool buffer_out;
+    bool receive_queued; /* a receive is to be submitted: with a door, io_next() does it */
     struct batch batch;
     struct msghdr *messages; /* of this batch's gathering sends: until they are submitted */
     struct iovec *parts;
@@ -169,6 +170,7 @@ struct uring_room {
 
     /* Fixed. */
     int wake;
+    int door; /* eventfd that the kernel rings for this ring's completions, -1: the room waits by itself */
     bool ring_ready;
     size_t slots_bytes, peers_bytes, buffers_bytes, buffer_ring_bytes;
 };
@@ -200,6 +202,12 @@ void uring_submit_and_wait(struct uring_room *room, int64_t timeout_us);
 /* Takes over the completions that the kernel has posted: sends go to the batch, wakes to `woken`, the rest to the
  * backlog. */
 void uring_collect(struct uring_room *room);
+
+/* Whether the kernel has completions for us, or would make some if asked (DEFER_TASKRUN). Reads shared memory only. */
+bool uring_is_ringing(const struct uring_room *room);
+
+/* See io_door(). */
+int uring_door(struct io *io);
 
 /* The oldest of the backlog. False: none. */
 bool uring_next_completion(struct uring_room *room, struct completion *completion);

@@ -14,7 +14,7 @@
 #define CONNECTION_BYTES 4114u
 #define BROKER_BYTES     (256u << 20) /* the broker without anybody, and the host's own needs */
 
-#define SHARDS_MOST       256u
+#define SHARDS_MOST       254u
 #define RING_MOST         1048576u /* descriptors of a ring, whatever the limit */
 #define UNEVEN_PERCENT    115      /* the kernel spreads connections by chance: rings need some room more */
 #define FILES_SPARE       65536u
