@@ -232,7 +232,12 @@ static void reap(struct shard *shard)
 {
     struct io_event event;
     int64_t most_us = turn_share(TURN_EVENTS_US, shard->shares, TURN_EVENTS_US_LEAST);
-    for (int i = 0; i < TURN_EVENTS_MAX && io_next(shard->io, &event); i++) {
+    shard->conns.caught_up = false;
+    for (int i = 0; i < TURN_EVENTS_MAX; i++) {
+        if (!io_next(shard->io, &event)) {
+            shard->conns.caught_up = true;
+            return;
+        }
         work_event(&shard->conns, &event);
         if (i % TURN_EVENTS_LOOK == TURN_EVENTS_LOOK - 1 &&
             shard->clock->monotonic_us(shard->clock) - shard->now_us > most_us) {

@@ -100,7 +100,7 @@ static void look_connection(struct inspection *page, struct conns *conns, struct
     *record = (struct connection_record){
         .slot = slot,
         .generation = conn->generation,
-        .silent_s = (uint16_t)(conns->now_s - conn->seen_s),
+        .silent_s = (uint16_t)(conns->heard_s - conn->seen_s),
         .state = conn->state,
         .dialect = conn->dialect,
         .has_dialect = conn->state == CONN_OPENING || conn->state == CONN_OPEN || conn->state == CONN_STREAM,

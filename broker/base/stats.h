@@ -61,6 +61,7 @@
     X(publishes_unavailable, "Publishes to logged topics refused because Redis could not be reached")                  \
     X(topics_forgotten, "Unused topics forgotten after topics.idle_s")                                                 \
     X(memory_refusals, "Requests refused for want of memory")                                                          \
+    X(turns_behind, "Turns that began a second late, or after one that left input: silence is not counted in them")    \
     X(turns, "Turns of the shard")                                                                                     \
     X(turn_us_worst, "Longest turn, without waiting, in us")
 

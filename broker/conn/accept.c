@@ -73,7 +73,7 @@ static void admit(struct conns *conns, uint32_t slot)
         STATS_ADD(conns->stats, connections_refused_handshakes, 1);
         refuse(conns, slot, "overloaded", close_code_sentence(CLOSE_OVERLOADED));
     } else {
-        session_at(conns, conn_at(conns, slot))->deadline_ms = conns->now_ms + conns->config->limits.handshake_ms;
+        session_at(conns, conn_at(conns, slot))->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
         io_receive(conns->io, slot, IO_RECEIVE_IDLE);
     }
 }
@@ -88,7 +88,7 @@ void accept_slot(struct conns *conns, uint32_t slot)
     struct conn *conn = conn_at(conns, slot);
     *conn = (struct conn){
         .generation = ++conns->generation,
-        .seen_s = conns->now_s,
+        .seen_s = conns->heard_s,
         .principal = conns->verifier ? PRINCIPAL_NOBODY : PRINCIPAL_ANYBODY,
     };
     conn_set_state(conns, conn, CONN_REQUEST);

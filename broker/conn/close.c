@@ -46,7 +46,7 @@ static void begin_closing(struct conns *conns, uint32_t slot)
     buffer_free(&session->in);
     buffer_free(&session->message);
     session->message_valid = false;
-    session->deadline_ms = conns->now_ms + CLOSE_LINGER_MS;
+    session->deadline_ms = conns->heard_ms + CLOSE_LINGER_MS;
     conn_set_state(conns, conn, CONN_CLOSING);
     conn->flags &= (uint16_t)~CONN_PAUSED;
     io_receive(conns->io, slot, IO_RECEIVE_IDLE);

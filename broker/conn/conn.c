@@ -44,6 +44,7 @@ void conn_set_state(struct conns *conns, struct conn *conn, enum conn_state stat
 bool conns_init(struct conns *conns)
 {
     uint32_t slots = conns->io->slots_max;
+    conns->caught_up = true;
     slab_init(&conns->table, sizeof(struct conn), slots);
     slab_init(&conns->sessions, sizeof(struct session), slots + 1);
     conns->plan_room = 16384;
@@ -72,11 +73,30 @@ void conns_destroy(struct conns *conns)
     free(conns->inflated);
 }
 
+/* Of the time since the last turn, at most so much counts as listened to. */
+#define HEARD_A_TURN_US 1000000
+/* And where input was left over, one part in so many: those who were silent may stand in it. */
+#define HEARD_BEHIND_ONE_IN 4
+
+static void hear(struct conns *conns, int64_t elapsed_us)
+{
+    bool late = elapsed_us > HEARD_A_TURN_US;
+    int64_t heard_us = late ? HEARD_A_TURN_US : elapsed_us;
+    if (late || !conns->caught_up) {
+        STATS_ADD(conns->stats, turns_behind, 1);
+    }
+    conns->heard_us += conns->caught_up ? heard_us : heard_us / HEARD_BEHIND_ONE_IN;
+    conns->heard_ms = conns->heard_us / 1000;
+    conns->heard_s = (uint16_t)(conns->heard_us / 1000000);
+}
+
 void conns_set_time(struct conns *conns, int64_t monotonic_us, int64_t wall_ms)
 {
+    if (conns->now_us) {
+        hear(conns, monotonic_us - conns->now_us);
+    }
     conns->now_us = monotonic_us;
     conns->now_ms = monotonic_us / 1000;
-    conns->now_s = (uint16_t)(monotonic_us / 1000000);
     conns->wall_ms = wall_ms;
 }
 

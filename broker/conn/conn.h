@@ -84,7 +84,7 @@ struct conn {
     uint8_t state;          /* enum conn_state */
     uint8_t dialect;        /* enum dialect_id, from OPENING on */
     uint16_t flags;         /* enum conn_flags */
-    uint16_t seen_s;        /* when bytes last came: the shard's seconds, modulo 2^16 */
+    uint16_t seen_s;        /* when bytes last came: conns->heard_s */
     uint32_t subscriptions; /* the first */
     uint32_t behind;        /* its cursors with something to read: the first is the one whose frame is part sent */
     uint32_t session;       /* 0: none */
@@ -116,7 +116,7 @@ struct session {
     bool handshake_valid;
     uint16_t close_code; /* CLOSING: what was sent, for the log */
     uint8_t key_size;
-    int64_t deadline_ms; /* monotonic; 0: none */
+    int64_t deadline_ms; /* of conns->heard_ms; 0: none */
     int64_t body_left;   /* BODY: bytes to come, unless chunked */
     uint32_t inflight_bytes;
     uint32_t inflight_messages;
@@ -176,10 +176,13 @@ struct conns {
     uint16_t generation;           /* of the last one accepted */
     bool draining;
     bool accept_paused;
-    int64_t now_us; /* monotonic, of this turn */
-    int64_t now_ms; /* the same in ms */
+    int64_t now_us;   /* monotonic, of this turn */
+    int64_t now_ms;   /* the same in ms */
+    int64_t heard_us; /* time for which this shard has listened: silence is measured by it (sweep.h) */
+    int64_t heard_ms;
+    uint16_t heard_s; /* modulo 2^16 */
+    bool caught_up;   /* the last turn took all that the io had */
     int64_t wall_ms;
-    uint16_t now_s;
     struct slab table; /* struct conn, by slot */
     struct slab sessions;
     struct addresses addresses;
@@ -192,7 +195,10 @@ struct conns {
     int64_t accept_second; /* for limits.accept_rate */
     uint32_t accepted_in_second;
     uint32_t sweep_at;
-    int64_t sweep_us; /* when the sweep last ran */
+    uint32_t sweep_pass;    /* over the table: four make a heartbeat's interval */
+    int64_t sweep_us;       /* when the sweep last looked */
+    uint64_t sweep_owed;    /* records × us that are due */
+    uint64_t sessions_owed; /* the same of the sessions */
     uint32_t session_sweep_at;
     uint32_t drain_at;    /* slot */
     uint32_t drain_count; /* connections when draining began */
@@ -214,6 +220,7 @@ struct conns {
 /* Everything but what the pointers point at, which the shard lends. False: no memory. */
 bool conns_init(struct conns *conns);
 void conns_destroy(struct conns *conns);
+/* Once a turn, at its beginning. */
 void conns_set_time(struct conns *conns, int64_t monotonic_us, int64_t wall_ms);
 
 static inline struct conn *conn_at(const struct conns *conns, uint32_t slot)

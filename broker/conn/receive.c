@@ -241,12 +241,12 @@ static bool talks_much(const struct conns *conns, const struct conn *conn)
 static void seen(struct conns *conns, uint32_t slot)
 {
     struct conn *conn = conn_at(conns, slot);
-    bool again = conn->seen_s == conns->now_s && (conn->flags & CONN_TALKED);
+    bool again = conn->seen_s == conns->heard_s && (conn->flags & CONN_TALKED);
     if (again && conn->state == CONN_OPEN && !(conn->flags & (CONN_BUSY | CONN_PAUSED)) && talks_much(conns, conn)) {
         conn->flags |= CONN_BUSY;
         io_receive(conns->io, slot, IO_RECEIVE_BUSY);
     }
-    conn->seen_s = conns->now_s;
+    conn->seen_s = conns->heard_s;
     conn->flags |= CONN_TALKED;
     conn->flags &= (uint16_t)~CONN_PINGED;
 }

@@ -24,11 +24,21 @@ static void heartbeat(struct conns *conns, uint32_t slot)
     }
 }
 
+/* Passes over the table in a heartbeat's interval: a power of two. */
+#define PASSES 4u
+
+static bool ping_is_due(const struct conns *conns, uint32_t slot, uint32_t silent_s)
+{
+    uint32_t interval_s = conns->config->heartbeat.interval_s;
+    bool own_pass = slot % PASSES == conns->sweep_pass;
+    return silent_s >= interval_s || (own_pass && silent_s * PASSES >= interval_s);
+}
+
 /* A WebSocket answers pings; a stream never speaks: for it a heartbeat only shows whether its TCP is alive. */
 static void sweep_silence(struct conns *conns, uint32_t slot)
 {
     struct conn *conn = conn_at(conns, slot);
-    uint16_t silent = (uint16_t)(conns->now_s - conn->seen_s);
+    uint16_t silent = (uint16_t)(conns->heard_s - conn->seen_s);
     if ((conn->flags & CONN_BUSY) && silent >= BUSY_FOR_S) {
         receive_becomes_idle(conns, slot);
     }
@@ -36,10 +46,10 @@ static void sweep_silence(struct conns *conns, uint32_t slot)
     if (conn->state == CONN_OPEN && asked && silent >= conns->config->heartbeat.timeout_s) {
         STATS_ADD(conns->stats, heartbeat_timeouts, 1);
         conn_close(conns, slot, CLOSE_HEARTBEAT_TIMEOUT);
-    } else if (silent >= conns->config->heartbeat.interval_s && !(conn->flags & CONN_PINGED)) {
+    } else if (ping_is_due(conns, slot, silent) && !(conn->flags & CONN_PINGED)) {
         heartbeat(conns, slot);
         if (conn->state == CONN_STREAM) {
-            conn->seen_s = conns->now_s;
+            conn->seen_s = conns->heard_s;
             conn->flags &= (uint16_t)~CONN_PINGED;
         }
     }
@@ -64,7 +74,7 @@ static void sweep_session(struct conns *conns, struct session *session)
 {
     uint32_t slot = session->conn;
     struct conn *conn = conn_at(conns, slot);
-    if (conn->state == CONN_GONE || session->deadline_ms == 0 || session->deadline_ms > conns->now_ms) {
+    if (conn->state == CONN_GONE || session->deadline_ms == 0 || session->deadline_ms > conns->heard_ms) {
         return;
     }
     if (conn->state == CONN_OPEN) {
@@ -88,7 +98,10 @@ static void sweep_table(struct conns *conns, uint32_t count)
 {
     uint32_t end = slab_end(&conns->table);
     for (uint32_t i = 0; i < count; i++) {
-        conns->sweep_at = conns->sweep_at + 1 < end ? conns->sweep_at + 1 : 0;
+        if (++conns->sweep_at >= end) {
+            conns->sweep_at = 0;
+            conns->sweep_pass = (conns->sweep_pass + 1) % PASSES;
+        }
         if (slab_mapped(&conns->table, conns->sweep_at)) {
             sweep_conn(conns, conns->sweep_at);
         }
@@ -163,19 +176,43 @@ static void drain_step(struct conns *conns)
     }
 }
 
-/* Steps are not worth it more often than this. */
-#define STEP_US 10000
+/* The table is not looked at more often than this, */
+#define LOOK_US 10000
+/* nor for fewer records, */
+#define RECORDS_A_STEP 256u
+/* unless so much time has passed. */
+#define STEP_US 100000
+
+/* Of the records × us that are owed, how many whole records: taken off, the rest stands for the next time. */
+static uint32_t take_owed(uint64_t *owed, uint32_t end, uint64_t period_us)
+{
+    uint64_t records = *owed / period_us;
+    *owed -= records * period_us;
+    return records < end ? (uint32_t)records : end;
+}
+
+static void sweep_conns(struct conns *conns, int64_t elapsed_us)
+{
+    uint64_t period_us = (uint64_t)conns->config->heartbeat.interval_s * 1000000 / PASSES;
+    uint32_t end = slab_end(&conns->table);
+    conns->sweep_owed += (uint64_t)end * (uint64_t)elapsed_us;
+    uint64_t step = (uint64_t)end * STEP_US;
+    uint64_t enough = RECORDS_A_STEP * period_us < step ? RECORDS_A_STEP * period_us : step;
+    if (conns->sweep_owed >= enough) {
+        sweep_table(conns, take_owed(&conns->sweep_owed, end, period_us));
+    }
+}
 
 void sweep_turn(struct conns *conns)
 {
     int64_t elapsed_us = conns->now_us - conns->sweep_us;
-    if (elapsed_us < STEP_US) {
+    if (elapsed_us < LOOK_US) {
         return;
     }
     conns->sweep_us = conns->now_us;
-    int64_t period_us = (int64_t)conns->config->heartbeat.interval_s * 1000000 / 4;
-    sweep_table(conns, due(slab_end(&conns->table), elapsed_us, period_us));
-    sweep_sessions(conns, due(slab_end(&conns->sessions), elapsed_us, 1000000));
+    sweep_conns(conns, elapsed_us);
+    conns->sessions_owed += (uint64_t)slab_end(&conns->sessions) * (uint64_t)elapsed_us;
+    sweep_sessions(conns, take_owed(&conns->sessions_owed, slab_end(&conns->sessions), 1000000));
     if (conns->draining) {
         drain_step(conns);
     }

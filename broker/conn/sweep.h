@@ -2,7 +2,19 @@
  * sweep: what time brings: heartbeats, dead peers, deadlines, expired tokens, draining.
  *
  * No connection has a timer. The table is looked through in small steps, all of it once in a quarter of the heartbeat's
- * interval; sessions, of which there are few, once a second.
+ * interval (a pass); sessions, of which there are few, once a second.
+ *
+ * Heartbeats. Each slot has its pass, one of four, by its number. In it a connection is pinged that has been silent for
+ * a quarter of the interval; in any other pass one that has been silent for the whole of it. So whoever is silent is
+ * pinged once an interval, at a time that follows from the slot: pings are spread evenly however many came, or came
+ * back, at once. A step is made when some dozens are due, or after 100 ms: so both the pings and the answers to them
+ * come many to a turn, which is what makes them cheap.
+ *
+ * Silence is measured in time for which the shard has listened (conns->heard_us), not in the host's: a turn that comes
+ * late counts as a second at most, and one that follows on unread input as a quarter of its time. Completions come in
+ * order, so what a peer has sent in time is read before its silence is held against it, and an overload closes nobody:
+ * it makes pings rarer and patience longer, and so passes. Deadlines of sessions (the handshake's too) run by the same
+ * clock. Counter: turns_behind.
  */
 #ifndef SHOAL_CONN_SWEEP_H
 #define SHOAL_CONN_SWEEP_H

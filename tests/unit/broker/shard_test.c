@@ -323,6 +323,52 @@ static void dead_peer_is_found_by_its_silence(void **state)
     host_stop();
 }
 
+/* The broker did not run for longer than anybody's patience; what clients said meanwhile lies unread. */
+static void late_broker_closes_nobody_for_silence(void **state)
+{
+    (void)state;
+    host_start("[limits]\nhandshake_ms = 2000\n[heartbeat]\ninterval_s = 10\ntimeout_s = 25\n");
+    uint32_t silent = subscriber(), greeting = CONNECT("GET /v1/top");
+    for (int i = 0; i < 4; i++) {
+        sim_advance(host.network, 100000000);
+        turns(2);
+    }
+    assert_false(ended(silent));
+    assert_int_equal(STATS_READ(&host.shard->stats, heartbeat_timeouts), 0);
+    assert_true(STATS_READ(&host.shard->stats, turns_behind) >= 4);
+    assert_true(ended(greeting)); /* four seconds were listened to, in sum */
+    seconds_pass(50);
+    assert_true(ended(silent)); /* it was pinged, and listened to */
+    assert_int_equal(STATS_READ(&host.shard->stats, heartbeat_timeouts), 1);
+    host_stop();
+}
+
+/* All came within the same moment, and answer at once: yet no tenth of an interval has more than one pass of four. */
+static void pings_are_spread_over_the_interval(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 40, INTERVAL_S = 20, PARTS = 10 };
+    uint32_t clients[CLIENTS];
+    host_start("[heartbeat]\ninterval_s = 20\ntimeout_s = 60\n");
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = subscriber();
+    for (int part = 0; part < 3 * PARTS; part++) {
+        uint64_t before = STATS_READ(&host.shard->stats, heartbeats_sent);
+        for (int i = 0; i < INTERVAL_S; i++) { /* tenths of a second */
+            sim_advance(host.network, INTERVAL_S * 1000000 / PARTS / INTERVAL_S);
+            turns(1);
+            for (int client = 0; client < CLIENTS; client++)
+                if (hear(clients[client]) > 0)
+                    SAY(clients[client], "\x8A" MASK);
+        }
+        uint64_t sent = STATS_READ(&host.shard->stats, heartbeats_sent) - before;
+        if (part >= 2 * PARTS) /* the first pings are behind us */
+            assert_true(sent <= CLIENTS / 4);
+    }
+    assert_int_equal(host.connections, CLIENTS);
+    host_stop();
+}
+
 /* --- leaving at any byte --- */
 
 static const struct {
@@ -625,6 +671,8 @@ int main(void)
         cmocka_unit_test(silent_peer_is_let_go_after_the_close),
         cmocka_unit_test(request_that_never_comes),
         cmocka_unit_test(dead_peer_is_found_by_its_silence),
+        cmocka_unit_test(late_broker_closes_nobody_for_silence),
+        cmocka_unit_test(pings_are_spread_over_the_interval),
         cmocka_unit_test(client_closes_after_every_byte),
         cmocka_unit_test(client_resets_after_every_byte),
         cmocka_unit_test(client_vanishes_after_every_byte),
