@@ -20,10 +20,16 @@
 #define FILES_SPARE       65536u
 #define DESCRIPTORS_SPARE 1000u
 
-/* Of the kernel's memory for a small message that is under way, and how many of the subscribers have one at a time. */
-#define MESSAGE_BYTES    2304u
-#define UNDER_WAY_ONE_IN 4u
-#define PAGE_BYTES       4096u
+/*
+ * The kernel counts memory for bytes under way in whole pages a socket: a ping that is not acknowledged yet, or not
+ * read, is one. When all are told something at once, or a host is behind with reading, each has one.
+ */
+#define PAGES_A_CONNECTION 1u
+/* Connections that the broker closes in a storm before the peers do: one in so many is in TIME_WAIT, or has no owner.
+ */
+#define CLOSED_ONE_IN    4u
+#define TIME_WAIT_LEAST  65536u
+#define ORPHANS_LEAST    16384u
 #define BUFFERS_MATTER   100000u  /* connections from which on the sizes of buffers do */
 #define SEND_BUFFER_MOST 1048576u /* what one reader that has stopped can pin */
 #define BACKLOG_LEAST    1024u
@@ -149,11 +155,12 @@ static void check_memory(struct record *record, const struct host *host, uint64_
 static void check_tcp_mem(struct record *record, const struct host *host, uint64_t connections)
 {
     char text[TABLE_TEXT_MAX];
-    uint64_t wanted = connections / UNDER_WAY_ONE_IN * MESSAGE_BYTES / PAGE_BYTES;
+    uint64_t wanted = connections * PAGES_A_CONNECTION;
     bool fine = host->tcp_mem_pressure != HOST_UNKNOWN && host->tcp_mem_pressure >= wanted;
     struct finding *finding = add(record, "net.ipv4.tcp_mem", fine ? FINDING_FINE : FINDING_SHORT);
     say(finding->have, "pressure from %s pages on", number(text, host->tcp_mem_pressure));
-    say(finding->wanted, "%s: a small message under way to one in %u", number(text, wanted), UNDER_WAY_ONE_IN);
+    say(finding->wanted, "%s: a page for each that has something under way; twice that with clients on this host",
+        number(text, wanted));
     if (!fine) {
         say(finding->mend, "sysctl -w net.ipv4.tcp_mem='%" PRIu64 " %" PRIu64 " %" PRIu64 "'", wanted * 3 / 4, wanted,
             wanted * 3 / 2);
@@ -182,6 +189,28 @@ static void check_backlog(struct record *record, const struct host *host, uint64
     wanted = wanted < BACKLOG_LEAST ? BACKLOG_LEAST : wanted > BACKLOG_MOST ? BACKLOG_MOST : wanted;
     check_least(record, "net.core.somaxconn", host->somaxconn, wanted);
     check_least(record, "net.ipv4.tcp_max_syn_backlog", host->syn_backlog, wanted);
+}
+
+static void check_storm(struct record *record, const struct host *host, uint64_t connections)
+{
+    uint64_t closed = connections / CLOSED_ONE_IN;
+    check_least(record, "net.ipv4.tcp_max_tw_buckets", host->tcp_tw_buckets,
+                closed > TIME_WAIT_LEAST ? closed : TIME_WAIT_LEAST);
+    check_least(record, "net.ipv4.tcp_max_orphans", host->tcp_orphans, closed > ORPHANS_LEAST ? closed : ORPHANS_LEAST);
+}
+
+/* bbr paces each socket by a timer of its own, which costs CPU and delay a message where messages are small and many.
+ */
+static void check_congestion(struct record *record, const struct host *host, uint64_t connections)
+{
+    bool paces = strncmp(host->congestion, "bbr", 3) == 0 && connections >= BUFFERS_MATTER;
+    struct finding *finding = add(record, "net.ipv4.tcp_congestion_control", paces ? FINDING_NOTE : FINDING_FINE);
+    say(finding->have, "%s", host->congestion[0] ? host->congestion : "not readable");
+    say(finding->wanted,
+        paces ? "cubic, unless clients are behind links that lose: bbr paces each socket by a timer" : "nothing else");
+    if (paces) {
+        say(finding->mend, "sysctl -w net.ipv4.tcp_congestion_control=cubic");
+    }
 }
 
 /* Ports matter to who connects from here: a proxy in front of the broker, or a load generator. */
@@ -236,6 +265,8 @@ int doctor_check(const struct host *host, uint64_t connections, struct finding f
     check_buffer(&record, "net.ipv4.tcp_rmem", host->tcp_rmem_most, connections, SEND_BUFFER_MOST, "4096 16384 262144");
     check_buffer(&record, "net.ipv4.tcp_wmem", host->tcp_wmem_most, connections, SEND_BUFFER_MOST, "4096 16384 262144");
     check_backlog(&record, host, connections);
+    check_storm(&record, host, connections);
+    check_congestion(&record, host, connections);
     check_ports(&record, host, connections);
     check_conntrack(&record, host, connections);
     return record.count;

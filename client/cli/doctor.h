@@ -27,6 +27,9 @@ struct host {
     uint64_t available_bytes;       /* of memory */
     uint64_t cgroup_bytes;          /* the least limit of its control groups; HOST_UNKNOWN: none */
     uint64_t tcp_mem_pressure;      /* net.ipv4.tcp_mem, the second, pages */
+    uint64_t tcp_tw_buckets;        /* net.ipv4.tcp_max_tw_buckets */
+    uint64_t tcp_orphans;           /* net.ipv4.tcp_max_orphans */
+    char congestion[32];            /* net.ipv4.tcp_congestion_control; "": not readable */
     uint64_t tcp_rmem_most;         /* net.ipv4.tcp_rmem, the third */
     uint64_t tcp_wmem_most;         /* net.ipv4.tcp_wmem, the third */
     uint64_t somaxconn;             /* net.core.somaxconn */
@@ -52,7 +55,7 @@ struct finding {
     char mend[FINDING_TEXT_MAX]; /* the command, or line of a unit file; "": nothing to do */
 };
 
-#define FINDINGS_MAX 24
+#define FINDINGS_MAX 28
 
 /* Reads this host. */
 void host_read(struct host *host);

@@ -43,6 +43,19 @@ static uint64_t number_at(const char *path, int word)
     return numbers[word];
 }
 
+/* A file's first line; "" if there is none. */
+static void word_read(const char *path, char *word, size_t room)
+{
+    FILE *file = fopen(path, "r");
+    if (!file || !fgets(word, (int)room, file)) {
+        word[0] = 0;
+    }
+    if (file) {
+        fclose(file);
+    }
+    word[strcspn(word, "\n")] = 0;
+}
+
 /* "6.1.0-18-amd64" */
 static void kernel_read(struct host *host)
 {
@@ -135,6 +148,8 @@ void host_read(struct host *host)
         .available_bytes = available_read(),
         .cgroup_bytes = cgroup_read(),
         .tcp_mem_pressure = number_at("/proc/sys/net/ipv4/tcp_mem", 1),
+        .tcp_tw_buckets = number_at("/proc/sys/net/ipv4/tcp_max_tw_buckets", 0),
+        .tcp_orphans = number_at("/proc/sys/net/ipv4/tcp_max_orphans", 0),
         .tcp_rmem_most = number_at("/proc/sys/net/ipv4/tcp_rmem", 2),
         .tcp_wmem_most = number_at("/proc/sys/net/ipv4/tcp_wmem", 2),
         .somaxconn = number_at("/proc/sys/net/core/somaxconn", 0),
@@ -145,4 +160,5 @@ void host_read(struct host *host)
         .conntrack_max = number_at("/proc/sys/net/netfilter/nf_conntrack_max", 0),
     };
     kernel_read(host);
+    word_read("/proc/sys/net/ipv4/tcp_congestion_control", host->congestion, sizeof host->congestion);
 }

@@ -23,7 +23,10 @@ static const struct host good = {
     .files_used = 1000,
     .available_bytes = 64ull << 30,
     .cgroup_bytes = HOST_UNKNOWN,
-    .tcp_mem_pressure = 4000000,
+    .tcp_mem_pressure = 10000000,
+    .tcp_tw_buckets = 4000000,
+    .tcp_orphans = 4000000,
+    .congestion = "cubic",
     .tcp_rmem_most = 262144,
     .tcp_wmem_most = 262144,
     .somaxconn = 65535,
@@ -93,7 +96,13 @@ static void each_want_is_found_and_mended(void **state)
     assert_short(&host, "cgroup memory", "MemoryMax=");
     host = good;
     host.tcp_mem_pressure = 100000;
-    assert_short(&host, "net.ipv4.tcp_mem", "sysctl -w net.ipv4.tcp_mem='1054687 1406250 2109375'");
+    assert_short(&host, "net.ipv4.tcp_mem", "sysctl -w net.ipv4.tcp_mem='7500000 10000000 15000000'");
+    host = good;
+    host.tcp_tw_buckets = 262144;
+    assert_short(&host, "net.ipv4.tcp_max_tw_buckets", "sysctl -w net.ipv4.tcp_max_tw_buckets=2500000");
+    host = good;
+    host.tcp_orphans = 131072;
+    assert_short(&host, "net.ipv4.tcp_max_orphans", "sysctl -w net.ipv4.tcp_max_orphans=2500000");
     host = good;
     host.somaxconn = 4096;
     assert_short(&host, "net.core.somaxconn", "sysctl -w net.core.somaxconn=39062");
@@ -113,6 +122,16 @@ static void shards_make_up_for_few_descriptors(void **state)
     assert_int_equal(doctor_shards(2, 1ull << 30, TEN_MILLION), 11);
 }
 
+/* It costs, but all connections fit. */
+static void pacing_by_timers_is_a_note(void **state)
+{
+    (void)state;
+    struct host host = good;
+    strcpy(host.congestion, "bbr");
+    assert_int_equal(found(&host, TEN_MILLION, "net.ipv4.tcp_congestion_control").state, FINDING_NOTE);
+    assert_int_equal(found(&host, 1000, "net.ipv4.tcp_congestion_control").state, FINDING_FINE);
+}
+
 static void what_cannot_be_read_is_no_want(void **state)
 {
     (void)state;
@@ -126,9 +145,8 @@ static void what_cannot_be_read_is_no_want(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_short_on_a_good_host),
-        cmocka_unit_test(each_want_is_found_and_mended),
-        cmocka_unit_test(shards_make_up_for_few_descriptors),
+        cmocka_unit_test(nothing_is_short_on_a_good_host),    cmocka_unit_test(each_want_is_found_and_mended),
+        cmocka_unit_test(shards_make_up_for_few_descriptors), cmocka_unit_test(pacing_by_timers_is_a_note),
         cmocka_unit_test(what_cannot_be_read_is_no_want),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
