@@ -33,6 +33,8 @@ struct crew_options {
     uint32_t per_member;  /* at most */
     uint32_t topics;
     uint32_t few;
+    const char *path;  /* all follow this, whatever it is: another broker's. NULL: Shoal's topics as above */
+    const char *hello; /* with a path: sent in a binary frame after the upgrade, to subscribe. NULL: nothing */
 };
 
 /* What a member and its captain share. */

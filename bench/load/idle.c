@@ -12,6 +12,8 @@
  * Measured, of the broker's process alone: resident bytes and CPU time. Of the host: kernel slabs by cache, both ends
  * of each connection together. Delays run from just before the publish is written to when a subscriber has read it.
  *
+ * With --path another broker's subscribers are held in the same way, and nothing is published.
+ *
  * Not measured: networks that lose or delay; the subscribers' CPU, which competes for the same cores: so delays and
  * rates are those of a host that is both ends.
  *
@@ -52,6 +54,8 @@ static struct {
     uint32_t churn;
     uint32_t churn_s;
     uint32_t settle_s; /* after all have left */
+    const char *path;  /* another broker's: see crew.h. Nothing is published then */
+    const char *hello;
 } options = {
     .port = 7070,
     .connections = 10000,
@@ -242,6 +246,11 @@ static void step(uint32_t connections)
     printf("{\"connections\":%u,", connections);
     step_connect(connections);
     step_idle(connections);
+    if (options.path) {
+        printf("}\n");
+        fflush(stdout);
+        return;
+    }
     uint32_t few = options.few < connections ? options.few : connections;
     step_publish("few", few, options.few_messages);
     if (options.topics <= 1) {
@@ -327,6 +336,10 @@ static void parse(int argc, char **argv)
             *numbers[at].value = (uint32_t)number_read(name, value, 100000000);
         } else if (strcmp(name, "--port") == 0) {
             options.port = (uint16_t)number_read(name, value, UINT16_MAX);
+        } else if (strcmp(name, "--path") == 0) {
+            options.path = value;
+        } else if (strcmp(name, "--hello") == 0) {
+            options.hello = value;
         } else if (strcmp(name, "--pid") == 0) {
             options.pid = (int)number_read(name, value, INT32_MAX);
         } else {
@@ -354,6 +367,8 @@ static void prepare(void)
         .per_member = per_member(),
         .topics = options.topics,
         .few = options.few < options.connections ? options.few : options.connections,
+        .path = options.path,
+        .hello = options.hello,
     };
     crew_start(&crew, &crew_options);
     before.resident_bytes = settled_resident_bytes();

@@ -34,7 +34,7 @@ enum client_state {
     CLIENT_FEW = 1 << 2, /* with either: follows bench/few, and stays when others churn */
 };
 
-enum opcode { OPCODE_PING = 9, OPCODE_PONG = 10 };
+enum opcode { OPCODE_BINARY = 2, OPCODE_PING = 9, OPCODE_PONG = 10 };
 
 /* One a process. */
 static struct {
@@ -66,7 +66,9 @@ static void note_open(void)
 static void topic_path(uint64_t attempt, char path[64])
 {
     uint32_t topics = crew_member.options->topics;
-    if (crew_member.few_left > 0) {
+    if (crew_member.options->path) {
+        snprintf(path, 64, "%s", crew_member.options->path);
+    } else if (crew_member.few_left > 0) {
         snprintf(path, 64, "/v1/topics/bench/few");
     } else if (topics <= 1) {
         snprintf(path, 64, "/v1/topics/bench/all");
@@ -191,27 +193,49 @@ static void work_frame(int descriptor, const char *frame, size_t payload_size)
         char pong[WEBSOCKET_PAYLOAD_MAX + 6];
         size_t size = websocket_frame(OPCODE_PONG, frame + 2, payload_size, pong);
         (void)!send(descriptor, pong, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } else if (opcode == 1 || opcode == 2) {
+    } else if (!crew_member.options->path && (opcode == 1 || opcode == OPCODE_BINARY)) {
         work_message(frame + 2, payload_size);
     }
+}
+
+/* Size of a frame's header, 0: more is needed. Other brokers greet in more than a short frame. */
+static size_t frame_header(const uint8_t *bytes, size_t size, size_t *payload)
+{
+    if (size < 2) {
+        return 0;
+    }
+    *payload = bytes[1];
+    if (*payload <= WEBSOCKET_PAYLOAD_MAX) {
+        return 2;
+    }
+    if (*payload != 126 || !crew_member.options->path) {
+        die("a frame that nobody published");
+    }
+    *payload = size < 4 ? 0 : (size_t)bytes[2] << 8 | bytes[3];
+    return size < 4 ? 0 : 4;
 }
 
 /* Returns the bytes of whole frames. */
 static size_t work_frames(int descriptor, const char *bytes, size_t size)
 {
-    size_t at = 0;
-    while (size - at >= 2) {
-        size_t payload = (uint8_t)bytes[at + 1];
-        if (payload > WEBSOCKET_PAYLOAD_MAX) {
-            die("a frame that nobody published");
+    size_t at = 0, header, payload;
+    while ((header = frame_header((const uint8_t *)bytes + at, size - at, &payload)) && size - at >= header + payload) {
+        if (payload <= WEBSOCKET_PAYLOAD_MAX) {
+            work_frame(descriptor, bytes + at, payload);
         }
-        if (size - at < payload + 2) {
-            break;
-        }
-        work_frame(descriptor, bytes + at, payload);
-        at += payload + 2;
+        at += header + payload;
     }
     return at;
+}
+
+static void say_hello(int descriptor)
+{
+    char frame[WEBSOCKET_PAYLOAD_MAX + 6];
+    const char *hello = crew_member.options->hello;
+    if (hello) {
+        size_t size = websocket_frame(OPCODE_BINARY, hello, strlen(hello), frame);
+        websocket_send(descriptor, frame, size);
+    }
 }
 
 /* The answer to the upgrade. Returns its size, 0: it is none. */
@@ -224,6 +248,7 @@ static size_t work_answer(int descriptor, const char *bytes, size_t size)
     crew_member.pending--;
     crew_member.open++;
     ADD(opened, 1);
+    say_hello(descriptor);
     crew_member.states[descriptor] = (uint8_t)((crew_member.states[descriptor] & CLIENT_FEW) | CLIENT_OPEN);
     return (size_t)(end - bytes) + 4;
 }
