@@ -14,23 +14,10 @@
 #include "base/logger.h"
 #include "broker/capacity.h"
 #include "broker/federation.h"
+#include "broker/room.h"
 #include "broker/shard.h"
 #include "broker/worker.h"
 #include "io/listen.h"
-
-/*
- * Buffers that the kernel receives into, of all shards together: 2 MB, all of which is touched in the end. Hence the
- * more shards, the fewer has each: with a shard for each ring of 20,000 connections they would outweigh the
- * subscribers.
- */
-#define RECEIVE_BUFFERS       256u
-#define RECEIVE_BUFFERS_MOST  64u /* of a shard */
-#define RECEIVE_BUFFERS_LEAST 16u
-#define RECEIVE_BUFFER_SIZE   8192
-/* Sends queued between two flushes. */
-#define SEND_BATCH 512
-/* Sockets of a ring at most (IORING_MAX_FIXED_FILES); the room takes what the descriptor limit allows. */
-#define SLOTS_MAX (1u << 20)
 
 /* A shard while it starts. */
 struct starter {
@@ -74,34 +61,11 @@ struct broker {
 
 /* --- the shards' threads --- */
 
-/* A power of two. */
-static uint32_t receive_buffers(uint32_t shard_count)
-{
-    uint32_t buffers = RECEIVE_BUFFERS_MOST;
-    while (buffers > RECEIVE_BUFFERS_LEAST && buffers * shard_count > RECEIVE_BUFFERS) {
-        buffers /= 2;
-    }
-    return buffers;
-}
-
-static struct io *make_io(const struct starter *starter, const char **problem)
-{
-    const struct io_options options = {
-        .slots_max = SLOTS_MAX,
-        .receive_buffers = receive_buffers(starter->setup.shard_count),
-        .receive_buffer_size = RECEIVE_BUFFER_SIZE,
-        .batch = SEND_BATCH,
-        .peer_addresses = config_connections_per_address(starter->setup.config) > 0,
-    };
-    return starter->backend == CONFIG_BACKEND_EPOLL ? io_epoll_create(&options, problem)
-                                                    : io_uring_room_create(&options, problem);
-}
-
 /* io_uring wants to be made by the thread that uses it. */
 static const char *make_shard(struct starter *starter)
 {
     const char *problem = "no memory for a shard";
-    starter->setup.io = make_io(starter, &problem);
+    starter->setup.io = room_make(starter->setup.config, starter->backend, starter->setup.shard_count, &problem);
     if (!starter->setup.io) {
         return problem;
     }

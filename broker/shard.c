@@ -437,7 +437,11 @@ int64_t shard_step(struct shard *shard)
     if (shard->blocked) {
         return WAIT_BLOCKED_US;
     }
-    return mesh_sleep(shard->mesh, shard->number) ? WAIT_IDLE_US : 0;
+    if (!mesh_sleep(shard->mesh, shard->number)) {
+        return 0;
+    }
+    uint32_t rest_us = shard->conns.rest_us; /* a large feed waits for what is on its way */
+    return rest_us > 0 && rest_us < WAIT_IDLE_US ? rest_us : WAIT_IDLE_US;
 }
 
 bool shard_is_stopped(const struct shard *shard)

@@ -127,7 +127,7 @@ static void pacing_by_timers_is_a_note(void **state)
 {
     (void)state;
     struct host host = good;
-    strcpy(host.congestion, "bbr");
+    memcpy(host.congestion, "bbr", sizeof "bbr");
     assert_int_equal(found(&host, TEN_MILLION, "net.ipv4.tcp_congestion_control").state, FINDING_NOTE);
     assert_int_equal(found(&host, 1000, "net.ipv4.tcp_congestion_control").state, FINDING_FINE);
 }
