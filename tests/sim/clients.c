@@ -237,6 +237,7 @@ static void remember_positions(const struct clients *clients, struct client *cli
                 .number = follow->number, .since_ms = follow->since_ms, .came_first = follow->came_first};
             memcpy(client->keepsake.tops, follow->tops, sizeof follow->tops);
             memcpy(client->keepsake.epochs, follow->epochs, sizeof follow->epochs);
+            memcpy(client->keepsake.anew_at, follow->anew_at, sizeof follow->anew_at);
         }
     }
 }

@@ -31,6 +31,7 @@ void follow_ask_again(struct follow *follow, const struct keepsake *keepsake, ui
     memcpy(follow->tops, keepsake->tops, sizeof follow->tops);
     memcpy(follow->epochs, keepsake->epochs, sizeof follow->epochs);
     memcpy(follow->starts, keepsake->tops, sizeof follow->starts);
+    memcpy(follow->anew_at, keepsake->anew_at, sizeof follow->anew_at);
     for (uint32_t topic = 0; topic < TOPIC_COUNT; topic++) {
         follow->named |= keepsake->tops[topic] ? 1u << topic : 0;
     }
@@ -97,7 +98,7 @@ static void gap_of_return(struct follow *follow, struct record *record, uint32_t
                      topic_names[topic], name_of(follow->number), OFFSET(from), OFFSET(to), gap_reason_name(reason),
                      OFFSET(follow->tops[topic]));
     }
-    follow->voided |= of_epoch ? 1u << topic : 0;
+    follow->anew_at[topic] = of_epoch ? record->step : follow->anew_at[topic];
     follow->tops[topic] = follow->starts[topic] = to;
     follow->epochs[topic] = 0;
     follow->state = FOLLOW_LIVE;
@@ -167,9 +168,12 @@ bool follow_expects(const struct follow *follow, const struct record *record, ui
 {
     const struct publish *publish = &record->publishes[number];
     uint32_t topic = publish->topic;
-    if (publish->state != PUBLISH_ACKNOWLEDGED || !name_covers(follow->number, topic) || follow->voided >> topic & 1 ||
+    if (publish->state != PUBLISH_ACKNOWLEDGED || !name_covers(follow->number, topic) ||
         record_place(record, number, follow->host)->offset <= follow->starts[topic]) {
         return false;
+    }
+    if (follow->anew_at[topic] && publish->sent_at <= follow->anew_at[topic]) {
+        return false; /* it may be of the life that is over, as was told: its offset says nothing in this one */
     }
     bool reaches_back = follow->named >> topic & 1 || record->topics[topic].history_messages;
     return publish->sent_at > follow->since || (reaches_back && publish->sent_at > follow->came_first);

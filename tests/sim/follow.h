@@ -27,6 +27,7 @@ struct keepsake {
     uint64_t came_first;
     uint64_t tops[TOPIC_COUNT];
     uint64_t epochs[TOPIC_COUNT]; /* 0: was not shown */
+    uint64_t anew_at[TOPIC_COUNT];
 };
 
 struct follow {
@@ -48,10 +49,11 @@ struct follow {
     uint64_t tops[TOPIC_COUNT];   /* the last message of each, 0: not known */
     uint64_t epochs[TOPIC_COUNT]; /* as shown */
     uint64_t starts[TOPIC_COUNT]; /* come back: messages up to here are not expected */
-    uint32_t named;               /* bits of topics that it came back with a position for */
-    uint32_t voided;              /* bits of topics that were told to have begun anew */
-    uint64_t came_first;          /* step in which the first ok was read, before it ever left */
-    uint8_t *got;                 /* bits by publish */
+    uint64_t
+        anew_at[TOPIC_COUNT]; /* step in which it was told, now or before, that the topic had begun anew; 0: never */
+    uint32_t named;           /* bits of topics that it came back with a position for */
+    uint64_t came_first;      /* step in which the first ok was read, before it ever left */
+    uint8_t *got;             /* bits by publish */
     uint32_t got_room;
 };
 
