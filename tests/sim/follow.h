@@ -44,16 +44,15 @@ struct follow {
     uint64_t epoch;    /* a topic's */
     uint64_t last;
     /* filters */
-    uint64_t gapped;              /* messages that gaps have told of */
-    uint64_t missing;             /* numbers left out so far */
-    uint64_t tops[TOPIC_COUNT];   /* the last message of each, 0: not known */
-    uint64_t epochs[TOPIC_COUNT]; /* as shown */
-    uint64_t starts[TOPIC_COUNT]; /* come back: messages up to here are not expected */
-    uint64_t
-        anew_at[TOPIC_COUNT]; /* step in which it was told, now or before, that the topic had begun anew; 0: never */
-    uint32_t named;           /* bits of topics that it came back with a position for */
-    uint64_t came_first;      /* step in which the first ok was read, before it ever left */
-    uint8_t *got;             /* bits by publish */
+    uint64_t gapped;               /* messages that gaps have told of */
+    uint64_t missing;              /* numbers left out so far */
+    uint64_t tops[TOPIC_COUNT];    /* the last message of each, 0: not known */
+    uint64_t epochs[TOPIC_COUNT];  /* as shown */
+    uint64_t starts[TOPIC_COUNT];  /* come back: messages up to here are not expected */
+    uint64_t anew_at[TOPIC_COUNT]; /* step in which a topic was told, now or before, to have begun anew; 0: never */
+    uint32_t named;                /* bits of topics that it came back with a position for */
+    uint64_t came_first;           /* step in which the first ok was read, before it ever left */
+    uint8_t *got;                  /* bits by publish */
     uint32_t got_room;
 };
 
