@@ -75,7 +75,7 @@ static void make_habits(struct profile *profile, struct chance *chance)
 static void make_config(struct profile *profile, struct chance *chance)
 {
     bool calm = profile->calm;
-    uint32_t backlog = calm ? 4000000 : ONE_OF(chance, 4096, 10000, 1000000);
+    uint32_t backlog = calm ? 1000000000 : ONE_OF(chance, 4096, 10000, 1000000); /* calm: more than all that is said */
     uint32_t kept = ONE_OF(chance, 3, 20, 300);
     uint32_t interval = ONE_OF(chance, 1, 5, 30);
     const char *slow = below(chance, 2) ? "skip" : "conflate";
