@@ -74,6 +74,7 @@ static bool parts_init(struct shard *shard, const struct shard_setup *setup)
         .connections = setup->connections,
         .turn_deliveries = turn_share(TURN_DELIVERIES_MAX, shard->shares, TURN_DELIVERIES_LEAST),
         .instance = setup->instance,
+        .spread = {.random = setup->seed, .at_us = setup->clock->monotonic_us(setup->clock)},
     };
     bool owner = owner_init(&shard->owner, setup->shard, setup->shard_count, setup->mesh, config, &shard->stats,
                             &shard->writer, setup->seed);
@@ -430,7 +431,9 @@ int64_t shard_step(struct shard *shard)
     mesh_awake(shard->mesh, shard->number);
     bool more = turn(shard);
     io_wait(shard->io, 0);
-    bool ordered = atomic_load_explicit(&shard->orders, memory_order_relaxed); /* the wake may have been seen already */
+    /* the wake may have been seen already; that it is to stop is looked at before any rest, and is nothing to turn for
+     */
+    bool ordered = atomic_load_explicit(&shard->orders, memory_order_relaxed) & ~(uint32_t)SHARD_ORDER_STOP;
     if (more || ordered || io_is_waiting(shard->io)) {
         return 0;
     }

@@ -4,8 +4,15 @@
  */
 #include "protocol/close_code.h"
 
+#include <stdio.h>
+#include <string.h>
+
+#define AFTER       " after_ms="
+#define AFTER_BYTES (sizeof AFTER "600000" - 1)
+
 #define X(name, code, text, class, sentence)                                                                           \
-    _Static_assert(sizeof(sentence) - 1 <= CLOSE_REASON_BYTES_MAX, #name " does not fit into a close frame");
+    _Static_assert(sizeof(sentence) + AFTER_BYTES <= CLOSE_REASON_BYTES_MAX, #name " does not fit into a close "       \
+                                                                                   "frame");
 CLOSE_CODES(X)
 #undef X
 
@@ -37,6 +44,38 @@ const char *close_code_sentence(uint16_t code)
     default:
         return "";
     }
+}
+
+size_t close_reason_write(char reason[CLOSE_REASON_BYTES_MAX], uint16_t code, uint32_t after_ms)
+{
+    const char *sentence = close_code_sentence(code);
+    bool asks = after_ms > 0 && *sentence && close_code_class(code) != CLOSE_CLASS_NEVER;
+    uint32_t told_ms = after_ms < CLOSE_AFTER_MS_MAX ? after_ms : CLOSE_AFTER_MS_MAX;
+    int size = asks ? snprintf(reason, CLOSE_REASON_BYTES_MAX, "%s" AFTER "%u", sentence, (unsigned)told_ms)
+                    : snprintf(reason, CLOSE_REASON_BYTES_MAX, "%s", sentence);
+    return (size_t)size;
+}
+
+/* Digits up to the end of the reason; anything else is part of a sentence. */
+static uint32_t after_ms_read(const char *digits, size_t size)
+{
+    uint32_t ms = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return 0;
+        if (ms < CLOSE_AFTER_MS_MAX)
+            ms = ms * 10 + (uint32_t)(digits[i] - '0');
+    }
+    return ms < CLOSE_AFTER_MS_MAX ? ms : CLOSE_AFTER_MS_MAX;
+}
+
+uint32_t close_reason_after_ms(const char *reason, size_t size)
+{
+    const size_t word = sizeof AFTER - 1;
+    for (size_t at = 0; at + word < size; at++)
+        if (memcmp(reason + at, AFTER, word) == 0)
+            return after_ms_read(reason + at + word, size - at - word);
+    return 0;
 }
 
 /* For codes that a newer broker may send to an older client: the ranges are what is promised. */

@@ -8,12 +8,14 @@
  *      4400 to 4499   do not come back as you are: the same request would fail again
  *
  * Code, documents and clients are all written from this table. The sentence goes on the wire as the close reason, so it
- * has at most 123 bytes. Pure; any thread.
+ * has at most 123 bytes. Where many are told to come back, it ends with ` after_ms=N`: when, in ms, so that not all
+ * come at once. Pure; any thread.
  */
 #ifndef SHOAL_PROTOCOL_CLOSE_CODE_H
 #define SHOAL_PROTOCOL_CLOSE_CODE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What a client should do next. */
@@ -71,6 +73,18 @@ const char *close_code_name(uint16_t code);
 
 /* What goes on the wire as the reason; "" if it is not in the table. Borrowed, static. */
 const char *close_code_sentence(uint16_t code);
+
+/* The longest that anybody is told, or believes, in ms. */
+#define CLOSE_AFTER_MS_MAX 600000
+
+/*
+ * Writes the reason of a code: its sentence, and with after_ms > 0, if it is a code to come back after, when. Returns
+ * its size.
+ */
+size_t close_reason_write(char reason[CLOSE_REASON_BYTES_MAX], uint16_t code, uint32_t after_ms);
+
+/* When the reason says to come back, in ms, at most CLOSE_AFTER_MS_MAX. 0: it does not say. Borrows. */
+uint32_t close_reason_after_ms(const char *reason, size_t size);
 
 /* What a client should do next. A code that is not in the table is classed by its range; outside of all, LATER. */
 enum close_class close_code_class(uint16_t code);

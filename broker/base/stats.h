@@ -21,7 +21,8 @@
     X(connections_refused_address, "Refused: limits.connections_per_address")                                          \
     X(connections_refused_handshakes, "Refused: limits.handshakes")                                                    \
     X(connections_refused_draining, "Refused: the broker is draining")                                                 \
-    X(accept_pauses, "Times that accepting waited for limits.accept_rate")                                             \
+    X(accept_pauses, "Times that accepting waited for limits.accept_rate or limits.handshakes")                        \
+    X(returns_spread, "Clients told to come back at a time of their own, so that not all come at once")                \
     X(handshakes_failed, "HTTP requests answered with an error")                                                       \
     X(handshakes_timed_out, "Connections closed after limits.handshake_ms without a request")                          \
     X(heartbeats_sent, "Pings sent to silent connections")                                                             \

@@ -111,6 +111,7 @@ struct config {
         uint32_t handshake_ms;
         uint32_t handshakes;
         uint32_t accept_rate; /* a second a shard; 0: no limit */
+        uint32_t return_rate; /* a second; 0: clients come back as they like */
         uint32_t publish_inflight_bytes;
         uint32_t publish_inflight_messages;
     } limits;

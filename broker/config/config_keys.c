@@ -103,6 +103,8 @@ static const struct config_key keys[] = {
         "Connections at a time that have not sent a whole request yet."),
     KEY(limits, accept_rate, CONFIG_NUMBER, "0", 0, 10000000, RELOADS,
         "New connections a second a shard; 0 is no limit, what comes faster waits."),
+    KEY(limits, return_rate, CONFIG_NUMBER, "10000", 0, 10000000, RELOADS,
+        "Clients a second that are to come back of those who are told to: each is told when; 0 tells nobody."),
     KEY(limits, publish_inflight_bytes, CONFIG_BYTES, "256K", 4 * KIB, GIB, RELOADS,
         "Bytes that one connection has published and that are not acknowledged yet; beyond, it is not read."),
     KEY(limits, publish_inflight_messages, CONFIG_NUMBER, "1024", 1, 1000000, RELOADS, "The same in messages."),

@@ -5,6 +5,12 @@
 #include "conn/close.h"
 #include "conn/reply.h"
 
+/* Connections that may be without a request: this shard's share. One that is over it was accepted before. */
+static uint32_t handshakes_most(const struct conns *conns)
+{
+    return (conns->config->limits.handshakes + conns->shard_count - 1) / conns->shard_count;
+}
+
 /* limits.accept_rate is a second's; who is over it waits in the kernel's backlog. */
 static bool rate_is_used_up(struct conns *conns)
 {
@@ -14,7 +20,7 @@ static bool rate_is_used_up(struct conns *conns)
 
 static void pause_if_full(struct conns *conns)
 {
-    bool full = rate_is_used_up(conns) || conns->handshakes >= conns->config->limits.handshakes;
+    bool full = rate_is_used_up(conns) || conns->handshakes >= handshakes_most(conns);
     if (full != conns->accept_paused) {
         conns->accept_paused = full;
         io_accept_pause(conns->io, full);
@@ -49,7 +55,7 @@ static bool count_address(struct conns *conns, uint32_t slot)
 
 static void refuse(struct conns *conns, uint32_t slot, const char *code, const char *message)
 {
-    conn_respond_problem(conns, slot, 503, code, message, true, SPAN_NONE);
+    conn_respond_later(conns, slot, code, message, conns_spread(conns, SPREAD_LATER_MS));
 }
 
 static bool limit_is_reached(const struct conns *conns)
@@ -69,7 +75,7 @@ static void admit(struct conns *conns, uint32_t slot)
     } else if (!count_address(conns, slot)) {
         STATS_ADD(conns->stats, connections_refused_address, 1);
         refuse(conns, slot, "address_limit", close_code_sentence(CLOSE_ADDRESS_LIMIT));
-    } else if (conns->handshakes > conns->config->limits.handshakes) {
+    } else if (conns->handshakes > handshakes_most(conns)) {
         STATS_ADD(conns->stats, connections_refused_handshakes, 1);
         refuse(conns, slot, "overloaded", close_code_sentence(CLOSE_OVERLOADED));
     } else {

@@ -53,6 +53,13 @@ static void begin_closing(struct conns *conns, uint32_t slot)
     conn_mark_ready(conns, slot);
 }
 
+/* A place in the queue of those who come back: of any code that says so. */
+static uint32_t conn_after_ms(struct conns *conns, uint16_t code)
+{
+    enum close_class class = code < 4000 ? CLOSE_CLASS_NEVER : close_code_class(code);
+    return class == CLOSE_CLASS_NEVER ? 0 : conns_spread(conns, class == CLOSE_CLASS_LATER ? SPREAD_LATER_MS : 0);
+}
+
 void conn_close(struct conns *conns, uint32_t slot, uint16_t code)
 {
     struct conn *conn = conn_at(conns, slot);
@@ -66,9 +73,9 @@ void conn_close(struct conns *conns, uint32_t slot, uint16_t code)
     }
     struct session *session = session_at(conns, conn);
     if (conn->state == CONN_OPEN) {
-        const char *sentence = code == CLOSE_NONE ? "" : close_code_sentence(code);
-        char frame[WS_CONTROL_FRAME_MAX];
-        size_t size = ws_close_write(frame, code, (struct span){sentence, strlen(sentence)});
+        char reason[CLOSE_REASON_BYTES_MAX], frame[WS_CONTROL_FRAME_MAX];
+        size_t reason_size = close_reason_write(reason, code, conn_after_ms(conns, code));
+        size_t size = ws_close_write(frame, code, (struct span){reason, reason_size});
         if (!buffer_add(&session->out, frame, size)) {
             conn_abort(conns, slot);
             return;

@@ -73,6 +73,16 @@ void conns_destroy(struct conns *conns)
     free(conns->inflated);
 }
 
+uint32_t conns_spread(struct conns *conns, uint32_t least_ms)
+{
+    uint32_t after_ms =
+        spread_after_ms(&conns->spread, conns->config->limits.return_rate, conns->shard_count, least_ms, conns->now_us);
+    if (after_ms > 0) {
+        STATS_ADD(conns->stats, returns_spread, 1);
+    }
+    return after_ms;
+}
+
 /* Of the time since the last turn, at most so much counts as listened to. */
 #define HEARD_A_TURN_US 1000000
 /* And where input was left over, one part in so many: those who were silent may stand in it. */

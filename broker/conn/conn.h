@@ -35,6 +35,7 @@
 #include "config/config.h"
 #include "conn/address.h"
 #include "conn/buffer.h"
+#include "conn/spread.h"
 #include "io/io.h"
 #include "mesh/mesh.h"
 #include "protocol/close_code.h"
@@ -194,6 +195,7 @@ struct conns {
     struct vector retries; /* slots whose input waits for a mesh ring; may name some that are gone */
     int64_t accept_second; /* for limits.accept_rate */
     uint32_t accepted_in_second;
+    struct spread spread; /* of those who are told to come back */
     uint32_t sweep_at;
     uint32_t sweep_pass;    /* over the table: four make a heartbeat's interval */
     int64_t sweep_us;       /* when the sweep last looked */
@@ -222,6 +224,9 @@ bool conns_init(struct conns *conns);
 void conns_destroy(struct conns *conns);
 /* Once a turn, at its beginning. */
 void conns_set_time(struct conns *conns, int64_t monotonic_us, int64_t wall_ms);
+
+/* One more client is told to come back: after how many ms, 0: at once. See spread.h. */
+uint32_t conns_spread(struct conns *conns, uint32_t least_ms);
 
 static inline struct conn *conn_at(const struct conns *conns, uint32_t slot)
 {

@@ -180,8 +180,8 @@ void conn_respond_problem(struct conns *conns, uint32_t slot, int status, const 
 {
     char lines[512];
     int lines_size =
-        snprintf(lines, sizeof lines, HTTP_CORS_ANY "%s%s%.*s", status == 401 ? "WWW-Authenticate: Bearer\r\n" : "",
-                 status == 503 ? "Retry-After: 1\r\n" : "", (int)extra.size, extra.data ? extra.data : "");
+        snprintf(lines, sizeof lines, HTTP_CORS_ANY "%s%.*s", status == 401 ? "WWW-Authenticate: Bearer\r\n" : "",
+                 (int)extra.size, extra.data ? extra.data : "");
     char body[1024];
     struct writer writer = {.out = body, .room = sizeof body};
     writer_literal(&writer, "{\"error\":{\"code\":\"");
@@ -227,8 +227,20 @@ static int status_of(enum reply_error error)
     }
 }
 
+void conn_respond_later(struct conns *conns, uint32_t slot, const char *code, const char *message, uint32_t after_ms)
+{
+    char line[64];
+    int size = snprintf(line, sizeof line, "Retry-After: %u\r\n", after_ms > 1000 ? (after_ms + 999) / 1000 : 1);
+    conn_respond_problem(conns, slot, 503, code, message, true, (struct span){line, (size_t)size});
+}
+
 void conn_respond_error(struct conns *conns, uint32_t slot, enum reply_error error)
 {
+    if (status_of(error) == 503) { /* the connection stays: it is none of those who come back, and needs no place */
+        uint32_t after_ms = spread_after_ms(&conns->spread, 0, conns->shard_count, SPREAD_LATER_MS, conns->now_us);
+        conn_respond_later(conns, slot, reply_error_code(error), reply_error_message(error), after_ms);
+        return;
+    }
     conn_respond_problem(conns, slot, status_of(error), reply_error_code(error), reply_error_message(error),
                          reply_error_retry(error), SPAN_NONE);
 }

@@ -31,6 +31,9 @@ void conn_respond_error(struct conns *conns, uint32_t slot, enum reply_error err
 void conn_respond_problem(struct conns *conns, uint32_t slot, int status, const char *code, const char *message,
                           bool retry, struct span extra);
 
+/* 503, to be tried again: Retry-After tells when, in whole seconds. */
+void conn_respond_later(struct conns *conns, uint32_t slot, const char *code, const char *message, uint32_t after_ms);
+
 /* The broker's greeting. */
 void conn_reply_hello(struct conns *conns, uint32_t slot);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "protocol/base64.h"
+#include "protocol/close_code.h"
 #include "protocol/dialect_bin.h"
 #include "protocol/http.h"
 #include "protocol/ws_handshake.h"
@@ -74,6 +75,20 @@ static int status_of(struct span head)
     return status > 0 ? status : 0;
 }
 
+/* Retry-After in seconds; a date, which we do not read, is as none. */
+static uint32_t after_ms_of(struct span head)
+{
+    struct span value = header_of(head, "Retry-After");
+    uint32_t seconds = 0;
+    for (size_t i = 0; i < value.size; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return 0;
+        if (seconds < CLOSE_AFTER_MS_MAX)
+            seconds = seconds * 10 + (uint32_t)(value.data[i] - '0');
+    }
+    return seconds < CLOSE_AFTER_MS_MAX / 1000 ? seconds * 1000 : CLOSE_AFTER_MS_MAX;
+}
+
 /* Another status than 101: the body has the error's code. */
 static size_t refused(struct handshake_answer *answer, int status, struct span body)
 {
@@ -106,6 +121,7 @@ size_t handshake_answer_read(struct span bytes, const char key[24], bool ended, 
     if (status != 101) {
         struct span length = header_of(head, "Content-Length");
         bool whole = ended || body.size > 0 || span_equal(length, SPAN_LITERAL("0"));
+        answer->after_ms = whole ? after_ms_of(head) : 0;
         return whole ? refused(answer, status, body) : 0;
     }
     char accept[WS_ACCEPT_SIZE];

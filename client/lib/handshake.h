@@ -13,6 +13,7 @@
 struct handshake_answer {
     enum shoal_error error; /* SHOAL_OK: none */
     bool final;             /* trying again would not help */
+    uint32_t after_ms;      /* error: Retry-After, 0: none */
     char detail[160];       /* error: for people */
 };
 

@@ -40,6 +40,7 @@ static enum link_event lose(struct link *link, enum shoal_error error, bool fina
     link->error = error;
     link->final = final;
     link->soon = false;
+    link->after_ms = 0;
     snprintf(link->detail, sizeof link->detail, "%s", detail);
     link_drop(link);
     return LINK_LOST;
@@ -269,8 +270,11 @@ static enum link_event handshaking(struct link *link, int64_t now_ms)
     }
     struct handshake_answer answer;
     size_t size = handshake_answer_read(bytes_span(&link->in), link->key, link->ended, &answer);
-    if (answer.error)
-        return lose(link, answer.error, answer.final, answer.detail);
+    if (answer.error) {
+        lose(link, answer.error, answer.final, answer.detail);
+        link->after_ms = answer.after_ms;
+        return LINK_LOST;
+    }
     if (size == 0)
         return link->ended ? ended(link) : LINK_IDLE;
     bytes_take(&link->in, size);
@@ -302,7 +306,9 @@ static enum link_event closed_by_broker(struct link *link, const struct ws_event
     char detail[sizeof link->detail];
     snprintf(detail, sizeof detail, "closed by the broker: %u %s: %.*s", code, close_code_name(code),
              (int)event->data.size, event->data.size ? event->data.data : "");
+    uint32_t after_ms = event->data.size ? close_reason_after_ms(event->data.data, event->data.size) : 0;
     lose(link, error, class == CLOSE_CLASS_NEVER, detail);
+    link->after_ms = after_ms;
     link->soon = class == CLOSE_CLASS_RESUME;
     return LINK_LOST;
 }

@@ -40,7 +40,8 @@ struct link {
     enum link_stage stage;
     int fd;                         /* -1: none */
     bool final;                     /* LOST: trying again would not help */
-    bool soon;                      /* LOST: the broker asked to come back at once */
+    bool soon;                      /* LOST: the broker asked to come back and resume */
+    uint32_t after_ms;              /* LOST: and not before so long, 0: it did not say */
     bool pinged;                    /* the broker has been silent and was pinged */
     enum shoal_error error;         /* LOST */
     char detail[LINK_DETAIL_BYTES]; /* LOST: for people */

@@ -2,7 +2,8 @@
  * worker: one step of a client: connect if that is due, read, call back, write. See client.h.
  *
  * Pauses between attempts double from backoff_first to backoff_most, and chance takes a part of each ("full jitter"):
- * ten thousand clients that lose their broker together do not come back together.
+ * ten thousand clients that lose their broker together do not come back together. Where the broker told a time (the
+ * close reason's after_ms, Retry-After), none is shorter than that.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -88,6 +89,7 @@ static void lost(struct shoal_client *client, int64_t now_ms)
         return;
     }
     int64_t pause_ms = backoff(client);
+    pause_ms = client->link.after_ms > pause_ms ? client->link.after_ms : pause_ms; /* the broker spreads its clients */
     client->failed_attempts++;
     client->retry_ms = now_ms + pause_ms;
     tell_state(client, SHOAL_DISCONNECTED, client->link.error, client->link.detail, pause_ms);

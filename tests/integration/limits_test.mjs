@@ -19,7 +19,7 @@ async function isRefused(broker, code) {
     assert.equal(answer.status, 503);
     assert.equal(answer.json.error.code, code);
     assert.equal(answer.json.error.retry, true);
-    assert.equal(answer.headers['retry-after'], '1');
+    assert.match(answer.headers['retry-after'], /^[12]$/); // about a second, by chance
     await wire.ended();
     wire.cut();
 }
@@ -119,7 +119,7 @@ over('limits.topics', { 'limits.topics': 8, 'broker.shards': 1, 'topics.idle_s':
     assert.equal(refused.status, 503);
     assert.equal(refused.json.error.code, 'topics_limit');
     assert.equal(refused.json.error.retry, true);
-    assert.equal(refused.headers['retry-after'], '1');
+    assert.match(refused.headers['retry-after'], /^[12]$/);
     const client = await JsonClient.open(broker);
     assert.equal(await client.refusal('publish', { topic: 't/8', data: 1 }), 'topics_limit');
     await until('idle ones to make room', async () => (await post(broker, 't/8', 'x')).status === 200);

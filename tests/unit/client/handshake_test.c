@@ -87,6 +87,24 @@ static void refused(void **state)
     }
 }
 
+static void retry_after_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        uint32_t after_ms;
+    } cases[] = {{"1", 1000}, {"30", 30000}, {"600", 600000}, {"601", 600000}, {"99999999999999999999", 600000},
+                 {"0", 0},    {"-1", 0},     {"", 0},         {"1.5", 0},      {"Fri, 31 Dec 1999 23:59:59 GMT", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char answer[256], key[24] = {0};
+        struct handshake_answer result;
+        snprintf(answer, sizeof answer, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: %s\r\n\r\n", cases[i].value);
+        handshake_answer_read((struct span){answer, strlen(answer)}, key, true, &result);
+        assert_int_equal(result.error, SHOAL_ERROR_BUSY);
+        assert_int_equal(result.after_ms, cases[i].after_ms);
+    }
+}
+
 static void another_subprotocol(void **state)
 {
     (void)state;
@@ -116,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(taken),
         cmocka_unit_test(refused),
+        cmocka_unit_test(retry_after_is_read),
         cmocka_unit_test(another_subprotocol),
         cmocka_unit_test(endless),
     };

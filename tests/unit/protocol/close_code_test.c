@@ -69,12 +69,49 @@ static void test_names_and_sentences(void **unused)
     assert_string_equal(close_code_sentence(4999), "");
 }
 
+static void test_reasons_tell_when(void **unused)
+{
+    (void)unused;
+    char reason[CLOSE_REASON_BYTES_MAX];
+    for (size_t at = 0; at < CODES; at++) {
+        size_t size = close_reason_write(reason, codes[at], 0);
+        assert_int_equal(size, strlen(close_code_sentence(codes[at])));
+        assert_int_equal(close_reason_after_ms(reason, size), 0);
+        size = close_reason_write(reason, codes[at], UINT32_MAX);
+        bool asks = close_code_class(codes[at]) != CLOSE_CLASS_NEVER;
+        assert_true(size <= CLOSE_REASON_BYTES_MAX);
+        assert_int_equal(close_reason_after_ms(reason, size), asks ? CLOSE_AFTER_MS_MAX : 0);
+    }
+    size_t size = close_reason_write(reason, CLOSE_DRAINING, 1234);
+    assert_string_equal(reason, "The broker is going away: reconnect and resume. after_ms=1234");
+    assert_int_equal(close_reason_after_ms(reason, size), 1234);
+    assert_int_equal(close_reason_after_ms(reason, size - 1), 123);
+    assert_int_equal(close_reason_write(reason, CLOSE_NONE, 5), 0);
+}
+
+static void test_reasons_of_others(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *reason;
+        uint32_t after_ms;
+    } reasons[] = {{"", 0},
+                   {" after_ms=", 0},
+                   {" after_ms=7", 7},
+                   {"after_ms=7", 0},
+                   {"x after_ms=7x", 0},
+                   {"x after_ms=-7", 0},
+                   {"x after_ms=99999999999999999999999", CLOSE_AFTER_MS_MAX}};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        assert_int_equal(close_reason_after_ms(reasons[i].reason, strlen(reasons[i].reason)), reasons[i].after_ms);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_may_be_received),
-        cmocka_unit_test(test_classes_follow_the_ranges),
-        cmocka_unit_test(test_names_and_sentences),
+        cmocka_unit_test(test_may_be_received),     cmocka_unit_test(test_classes_follow_the_ranges),
+        cmocka_unit_test(test_names_and_sentences), cmocka_unit_test(test_reasons_tell_when),
+        cmocka_unit_test(test_reasons_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
