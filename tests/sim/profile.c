@@ -114,7 +114,7 @@ static void make_federation(struct profile *profile, struct chance *chance, uint
     profile->shards = ONE_OF(chance, 1, 2, 3);
     profile->overlaps = false; /* whose a gap is could not be told */
     profile->drain_at = profile->reload = 0;
-    uint32_t backlog = calm ? 4000000 : ONE_OF(chance, 10000, 1000000);
+    uint32_t backlog = calm ? 1000000000 : ONE_OF(chance, 10000, 1000000);
     uint32_t kept = calm ? 100000 : ONE_OF(chance, 3, 20, 300);
     int size = snprintf(
         profile->config, sizeof profile->config,
