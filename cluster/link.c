@@ -55,7 +55,9 @@ static bool work_ask(struct link *link, const struct envelope *ask)
 /* A shard with more answers to take than its ring holds is not read from: it has room to make first. */
 static void drain_asks(struct link *link)
 {
-    for (uint32_t shard = 0; shard < link->shard_count; shard++) {
+    struct mesh_peers senders = mesh_look(link->mesh, link->peer);
+    for (uint32_t shard = mesh_peers_next(&senders, 0); shard < link->shard_count;
+         shard = mesh_peers_next(&senders, shard + 1)) {
         struct spsc *ring = mesh_asks(link->mesh, shard, link->peer);
         const struct envelope *ask = NULL;
         for (uint32_t i = 0; i <= ring->mask && (ask = spsc_peek(ring)) != NULL; i++) {
@@ -67,6 +69,7 @@ static void drain_asks(struct link *link)
             spsc_pop(ring);
         }
     }
+    mesh_settle(link->mesh, link->peer, &senders);
 }
 
 /* --- what servers deliver --- */

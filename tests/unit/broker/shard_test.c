@@ -555,6 +555,7 @@ static void link_turns(void)
             spsc_pop(ring);
             link_answer(&copy);
         }
+        mesh_ring_bells(&host.mesh, 1);
     }
 }
 
@@ -572,6 +573,7 @@ static void link_is_back(void)
     const struct topic *topic = topic_at(&host.shard->owner, 1);
     struct envelope tell = {.kind = TELL_WANTED, .topic = 1, .hash = topic->link.hash, .status = RELAY_DONE};
     assert_true(mesh_tell(&host.mesh, 1, 0, &tell));
+    mesh_ring_bells(&host.mesh, 1);
     link_turns();
 }
 
