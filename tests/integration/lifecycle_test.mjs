@@ -77,6 +77,25 @@ test('SIGTERM: clients that do not read do not hold it up for long', async () =>
     await broker.stop();
 });
 
+test('who is told to come back is told when: as many a second as limits.return_rate says', async () => {
+    const set = { 'broker.drain_s': 0, 'limits.return_rate': 10 };
+    const broker = await Broker.start({ shards: 1, set });
+    const clients = [];
+    for (let n = 0; n < 40; n++) clients.push(await JsonClient.open(broker));
+    broker.signal('SIGTERM');
+    const times = [];
+    for (const client of clients) {
+        const { code, reason } = await within('the close', client.closed);
+        assert.equal(code, 4000);
+        times.push(Number(/ after_ms=(\d+)$/.exec(reason)?.[1] ?? 0));
+    }
+    assert.ok(Math.max(...times) <= 6000, `${times}`); // a queue of four seconds: half of it, and less than all of it
+    assert.ok(Math.max(...times) >= 2000, `${times}`);
+    assert.ok(new Set(times).size >= 20, `${times}`);
+    await broker.stopped();
+    broker.abandon();
+});
+
 test('SIGINT is a SIGTERM; a second signal while draining ends it sooner or changes nothing', async () => {
     const broker = await Broker.start({ shards: 1, set: { 'broker.drain_s': 1 } });
     const client = await JsonClient.open(broker);

@@ -290,10 +290,10 @@ static void nobody_there(void **state)
     assert_int_equal(shoal_error_retry(SHOAL_ERROR_HANDSHAKE), SHOAL_RETRY_NEVER);
 }
 
-/* Shakes hands like a broker, and says no more. */
-static void *shakes_hands(void *argument)
+/* Accepts, and shakes hands like a broker. Returns the connection. */
+static int shake_hands(int listener)
 {
-    int listener = *(int *)argument, fd = accept(listener, NULL, NULL);
+    int fd = accept(listener, NULL, NULL);
     char request[4096];
     ssize_t got = recv(fd, request, sizeof request - 1, 0);
     request[got > 0 ? got : 0] = '\0';
@@ -306,9 +306,21 @@ static void *shakes_hands(void *argument)
                         "Sec-WebSocket-Protocol: shoal.v1.bin\r\n\r\n",
                         accepted);
     assert_int_equal(send(fd, answer, (size_t)size, MSG_NOSIGNAL), size);
-    while (recv(fd, request, sizeof request, 0) > 0) {
+    return fd;
+}
+
+static void await_end(int fd)
+{
+    char bytes[4096];
+    while (recv(fd, bytes, sizeof bytes, 0) > 0) {
     }
     close(fd);
+}
+
+/* And says no more. */
+static void *shakes_hands(void *argument)
+{
+    await_end(shake_hands(*(int *)argument));
     return NULL;
 }
 
@@ -319,6 +331,53 @@ static void no_hello(void **state)
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, shakes_hands, &fd), 0);
     IS(try_port(port), "timeout");
+    pthread_join(thread, NULL);
+    close(fd);
+}
+
+/* Refuses the first, and closes the second: both are told when to come back. */
+static void *tells_when(void *argument)
+{
+    static const char refusal[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    static const char farewell[] = "\x88\x10\x0F\xA0Go. after_ms=7";
+    int listener = *(int *)argument, fd = accept(listener, NULL, NULL);
+    assert_int_equal(send(fd, refusal, sizeof refusal - 1, MSG_NOSIGNAL), sizeof refusal - 1);
+    shutdown(fd, SHUT_WR);
+    await_end(fd);
+    fd = shake_hands(listener);
+    assert_int_equal(send(fd, farewell, sizeof farewell - 1, MSG_NOSIGNAL), sizeof farewell - 1);
+    await_end(fd);
+    return NULL;
+}
+
+static struct {
+    int64_t pauses_ms[2];
+    _Atomic uint32_t count;
+} pauses;
+
+static void write_pause(struct shoal_client *client, const struct shoal_state_change *change, void *context)
+{
+    (void)client;
+    (void)context;
+    if (change->state == SHOAL_DISCONNECTED && pauses.count < 2)
+        pauses.pauses_ms[pauses.count++] = change->retry_ms;
+}
+
+static void comes_back_when_told(void **state)
+{
+    (void)state;
+    int fd, port = port_bound(&fd, true);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, tells_when, &fd), 0);
+    struct shoal_options *options = options_for(port);
+    IS(shoal_options_set_backoff(options, 1, 2), "ok");
+    IS(shoal_options_set_patient(options, true), "ok");
+    IS(shoal_options_set_on_state(options, write_pause, NULL), "ok");
+    struct shoal_client *client = client_of(options);
+    await_count(&pauses.count, 2, "two pauses");
+    assert_int_equal(pauses.pauses_ms[0], 1000);
+    assert_int_equal(pauses.pauses_ms[1], 7);
+    shoal_close(client);
     pthread_join(thread, NULL);
     close(fd);
 }
@@ -526,6 +585,7 @@ int main(void)
         cmocka_unit_test(arguments),
         cmocka_unit_test(keys),
         cmocka_unit_test(nobody_there),
+        cmocka_unit_test(comes_back_when_told),
         cmocka_unit_test(patient),
         cmocka_unit_test(no_hello),
         cmocka_unit_test(tokens),
