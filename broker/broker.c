@@ -14,28 +14,8 @@
 #include "base/logger.h"
 #include "broker/capacity.h"
 #include "broker/federation.h"
-#include "broker/room.h"
-#include "broker/shard.h"
-#include "broker/worker.h"
+#include "broker/runner.h"
 #include "io/listen.h"
-
-/* A shard while it starts. */
-struct starter {
-    struct broker *broker;
-    struct shard_setup setup;
-    enum config_backend backend;
-    struct shard *shard;
-    const char *problem; /* NULL: started */
-};
-
-/* A thread: it turns the shards `number`, `number` + thread_count, … */
-struct runner {
-    struct broker *broker;
-    uint32_t number;
-    struct worker worker; /* if they are several */
-    pthread_t thread;
-    bool running;
-};
 
 struct broker {
     struct config *config;
@@ -58,81 +38,6 @@ struct broker {
     const struct stats **stats;   /* by shard, for the admin port */
     struct config *config_before; /* until every shard has the next one */
 };
-
-/* --- the shards' threads --- */
-
-/* io_uring wants to be made by the thread that uses it. */
-static const char *make_shard(struct starter *starter)
-{
-    const char *problem = "no memory for a shard";
-    starter->setup.io = room_make(starter->setup.config, starter->backend, starter->setup.shard_count, &problem);
-    if (!starter->setup.io) {
-        return problem;
-    }
-    starter->shard = shard_create(&starter->setup);
-    if (!starter->shard) {
-        return "no memory for a shard";
-    }
-    int *socket = &starter->broker->sockets[starter->setup.shard];
-    int error = io_listen(starter->setup.io, *socket);
-    if (error) {
-        return strerror(-error);
-    }
-    *socket = -1;
-    return NULL;
-}
-
-/* How many shards a thread turns. */
-static uint32_t share_of(const struct broker *broker, uint32_t thread)
-{
-    return (broker->shard_count - thread + broker->thread_count - 1) / broker->thread_count;
-}
-
-static const char *take_seats(struct runner *runner, uint32_t share)
-{
-    const struct broker *broker = runner->broker;
-    if (!worker_init(&runner->worker, share)) {
-        return "no memory or descriptors for a thread of several shards";
-    }
-    for (uint32_t seat = 0; seat < share; seat++) {
-        struct shard *shard = broker->starters[runner->number + seat * broker->thread_count].shard;
-        if (!worker_seat(&runner->worker, seat, shard)) {
-            return "no descriptor to wait for several shards at once: raise the limit on open files";
-        }
-    }
-    return NULL;
-}
-
-/* Makes the thread's shards. The first of them is told what it is that does not work. */
-static bool make_shards(struct runner *runner, uint32_t share)
-{
-    const struct broker *broker = runner->broker;
-    for (uint32_t shard = runner->number; shard < broker->shard_count; shard += broker->thread_count) {
-        struct starter *starter = &broker->starters[shard];
-        starter->problem = make_shard(starter);
-        if (starter->problem) {
-            return false;
-        }
-    }
-    struct starter *first = &broker->starters[runner->number];
-    first->problem = share > 1 ? take_seats(runner, share) : NULL;
-    return !first->problem;
-}
-
-static void *runner_thread(void *argument)
-{
-    struct runner *runner = argument;
-    struct broker *broker = runner->broker;
-    uint32_t share = share_of(broker, runner->number);
-    bool made = make_shards(runner, share);
-    pthread_barrier_wait(&broker->started); /* the control thread looks at the problems */
-    if (made && share > 1) {
-        worker_run(&runner->worker);
-    } else if (made) {
-        shard_run(broker->starters[runner->number].shard);
-    }
-    return NULL;
-}
 
 /* --- starting --- */
 
@@ -194,8 +99,8 @@ static void prepare_starters(struct broker *broker)
     for (uint32_t i = 0; i < broker->shard_count; i++) {
         struct starter *starter = &broker->starters[i];
         *starter = (struct starter){
-            .broker = broker,
             .backend = broker->backend,
+            .socket = &broker->sockets[i],
             .setup =
                 {
                     .shard = i,
@@ -208,7 +113,7 @@ static void prepare_starters(struct broker *broker)
                     .seed = broker->seed + ((uint64_t)i << 32),
                     .instance = broker->instance,
                     .link_peer = federation_peer(&broker->federation),
-                    .shares = share_of(broker, i % broker->thread_count),
+                    .shares = runner_share(broker->shard_count, broker->thread_count, i % broker->thread_count),
                 },
         };
     }
@@ -219,11 +124,13 @@ static void start_threads(struct broker *broker)
     prepare_starters(broker);
     pthread_barrier_init(&broker->started, NULL, broker->thread_count + 1);
     for (uint32_t i = 0; i < broker->thread_count; i++) {
-        struct runner *runner = &broker->runners[i];
-        runner->broker = broker;
-        runner->number = i;
-        CHECK_MSG(pthread_create(&runner->thread, NULL, runner_thread, runner) == 0, "can't create a thread");
-        runner->running = true;
+        runner_start(&broker->runners[i], &(struct runner_setup){
+                                              .starters = broker->starters,
+                                              .shard_count = broker->shard_count,
+                                              .thread_count = broker->thread_count,
+                                              .number = i,
+                                              .started = &broker->started,
+                                          });
     }
     pthread_barrier_wait(&broker->started);
 }
@@ -278,7 +185,7 @@ static bool prepare(struct broker *broker)
     broker->sockets = malloc(broker->shard_count * sizeof *broker->sockets);
     broker->stats = calloc(broker->shard_count, sizeof *broker->stats);
     for (uint32_t i = 0; broker->runners && i < broker->thread_count; i++) {
-        broker->runners[i] = (struct runner){.worker = {.doors = -1, .bell = -1}};
+        runner_init(&broker->runners[i]);
     }
     if (failed || !broker->starters || !broker->runners || !broker->sockets || !broker->stats) {
         return false;
@@ -299,9 +206,7 @@ static void stop_threads(struct broker *broker)
         }
     }
     for (uint32_t i = 0; i < broker->thread_count; i++) {
-        if (broker->runners[i].running) {
-            pthread_join(broker->runners[i].thread, NULL);
-        }
+        runner_join(&broker->runners[i]);
     }
 }
 
@@ -320,7 +225,7 @@ static void broker_free(struct broker *broker)
     }
     federation_destroy(&broker->federation);
     for (uint32_t i = 0; broker->runners && i < broker->thread_count; i++) {
-        worker_free(&broker->runners[i].worker);
+        runner_free(&broker->runners[i]);
     }
     admin_destroy(broker->admin);
     mesh_destroy(&broker->mesh);
