@@ -78,9 +78,6 @@ static void *run(void *unused)
         shard_make(i);
     pthread_barrier_wait(&host.ready);
     worker_run(&host.worker);
-    for (uint32_t i = 0; i < SHARDS; i++)
-        shard_destroy(host.shards[i]);
-    worker_free(&host.worker);
     return NULL;
 }
 
@@ -107,6 +104,9 @@ static void host_stop(void)
     for (uint32_t i = 0; i < SHARDS; i++)
         shard_order(host.shards[i], SHARD_ORDER_STOP);
     assert_int_equal(pthread_join(host.thread, NULL), 0);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        shard_destroy(host.shards[i]);
+    worker_free(&host.worker);
     pthread_barrier_destroy(&host.ready);
     mesh_destroy(&host.mesh);
     config_free(host.config);
