@@ -7,8 +7,12 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/check.h"
 #include "base/logger.h"
+
+#define SAY_MAX_US 120000000
 
 static struct redis_process sentinel, other_sentinel;
 static struct link_report report;
@@ -64,6 +68,40 @@ static void turn_until_reason(char *text)
     turn_until(one_says, text, text);
 }
 
+static bool both_at_second(void *context)
+{
+    (void)context;
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%u", second.port);
+    bool there = both_ready(NULL);
+    for (size_t i = 0; i < 2 && there; i++) {
+        link_report(both[i]->link, &report);
+        there = strcmp(report.servers[0].address, address) == 0;
+    }
+    return there;
+}
+
+static void turn_until_followed(void)
+{
+    turn_until(both_at_second, NULL, "readiness with the new master");
+}
+
+/* Asks by redis-cli until the answer has this text. The hosts, if there are any, turn meanwhile. */
+static void say_until(const struct redis_process *process, const char *arguments, const char *text)
+{
+    int64_t begin_us = clock_of_host.monotonic_us(&clock_of_host);
+    say(process, arguments);
+    while (!strstr(answer, text)) {
+        CHECK_MSG(clock_of_host.monotonic_us(&clock_of_host) - begin_us < SAY_MAX_US, "waited in vain for %s in: %s",
+                  text, answer);
+        usleep(10000);
+        for (size_t i = 0; i < 2 && one.link; i++) {
+            host_turn(both[i]);
+        }
+        say(process, arguments);
+    }
+}
+
 static void replica_start(void)
 {
     static char port[8];
@@ -72,17 +110,13 @@ static void replica_start(void)
     second.options[1] = "127.0.0.1";
     second.options[2] = port;
     redis_process_start(&second);
-    do {
-        say(&second, "INFO replication");
-    } while (!strstr(answer, "master_link_status:up"));
+    say_until(&second, "INFO replication", "master_link_status:up");
 }
 
 /* Until the sentinel could promote the replica. */
 static void wait_for_replica(void)
 {
-    do {
-        say(&sentinel, "SENTINEL REPLICAS mymaster");
-    } while (!strstr(answer, "master-link-status\nok"));
+    say_until(&sentinel, "SENTINEL REPLICAS mymaster", "master-link-status\nok");
 }
 
 static void a_failover_is_followed(void **state)
@@ -100,11 +134,11 @@ static void a_failover_is_followed(void **state)
     host_forget(&two);
     uint64_t epoch = append(&one, "log", "before", NULL)->epoch;
     turn_until_count(&two, ASK_ARRIVED, 1, "the message");
-    say(&redis, "WAIT 1 0");
+    say_until(&second, "HGET 'test:{log}m' o", "1");
     redis_process_kill(&redis);
     turn_until_status(RELAY_AWAY, "to be told that Redis is away");
     turn_until(neither_ready, NULL, "no readiness");
-    turn_until(both_ready, NULL, "readiness");
+    turn_until_followed();
     assert_port_reported(second.port);
     turn_until_status(RELAY_DONE, "to be told that all arrives again");
     const struct relay *relay = append(&one, "log", "after", NULL);
@@ -129,16 +163,12 @@ static void a_former_master_that_comes_back_is_left_alone(void **state)
     hosts_begin();
     turn_until(both_ready, NULL, "readiness");
     redis_process_kill(&redis);
-    turn_until(neither_ready, NULL, "no readiness");
-    turn_until(both_ready, NULL, "readiness");
+    turn_until_followed();
     redis_process_start(&redis);
     char follower[48];
     snprintf(follower, sizeof follower, "port=%u,state=online", redis.port);
-    do { /* the sentinel cuts off who is connected to the former master: the new one is asked */
-        host_turn(&one);
-        host_turn(&two);
-        say(&second, "INFO replication");
-    } while (!strstr(answer, follower));
+    /* the sentinel cuts off who is connected to the former master: the new one is asked */
+    say_until(&second, "INFO replication", follower);
     assert_true(both_ready(NULL));
     assert_port_reported(second.port);
 }
@@ -155,8 +185,7 @@ static void a_failover_on_request_is_followed(void **state)
     turn_until(both_ready, NULL, "readiness");
     uint64_t epoch = append(&one, "log", "before", NULL)->epoch;
     say(&sentinel, "SENTINEL FAILOVER mymaster");
-    turn_until(neither_ready, NULL, "no readiness");
-    turn_until(both_ready, NULL, "readiness");
+    turn_until_followed();
     assert_port_reported(second.port);
     assert_int_not_equal(append(&one, "log", "after", NULL)->epoch, epoch);
 }
@@ -169,7 +198,7 @@ static void sentinels_that_are_of_no_use_are_passed_over(void **state)
     redis_process_start(&second); /* no sentinel at all */
     redis_process_start_sentinel(&other_sentinel, &redis, "");
     redis_process_signal(&other_sentinel, SIGSTOP); /* answers nothing */
-    settings.timeout_ms = 600;
+    settings.timeout_ms = 8000;                     /* two seconds each */
     struct redis_process nobody;
     redis_process_init(&nobody);
     snprintf(servers, sizeof servers, "redis+sentinel://127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u/mymaster",
@@ -248,6 +277,7 @@ static void a_sentinel_that_names_a_dead_end_is_doubted(void **state)
     struct redis_process nobody;
     redis_process_init(&nobody);
     redis_process_start_sentinel(&sentinel, &redis, "");
+    settings.timeout_ms = 10000;
     /* one that was cut off, as it were: its master is a dead end, and it has nobody to promote */
     redis_process_start_sentinel(&other_sentinel, &nobody, "");
     snprintf(servers, sizeof servers, "redis+sentinel://127.0.0.1:%u,127.0.0.1:%u/mymaster", other_sentinel.port,
