@@ -29,7 +29,7 @@ static const char *server_add(struct link *link, struct span text)
         struct server *server = &link->servers[link->server_count];
         server_init(server, &link->common, link->server_count, &url);
         for (uint32_t i = 0; i < link->server_count && !problem; i++) {
-            problem = strcmp(link->servers[i].address, server->address) == 0 ? "a server is named twice" : NULL;
+            problem = strcmp(link->servers[i].name, server->name) == 0 ? "a server is named twice" : NULL;
         }
         link->server_count++;
     }
@@ -58,7 +58,7 @@ static const char *servers_make(struct link *link)
         problem = server_add(link, word);
     }
     for (uint32_t i = 0; i < link->server_count; i++) {
-        names[i] = (struct span){link->servers[i].address, strlen(link->servers[i].address)};
+        names[i] = (struct span){link->servers[i].name, strlen(link->servers[i].name)};
     }
     if (!problem && !ring_init(&link->ring, count, names)) {
         problem = "no memory";

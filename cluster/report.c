@@ -8,7 +8,7 @@
 /* A link that has not written for so long does not turn. */
 #define REPORT_STALE_US 5000000
 
-#define COPY_TEXT(to, from) snprintf((to), sizeof(to), "%s", (from))
+#define COPY_TEXT(to, from) snprintf((to), sizeof(to), "%.*s", (int)sizeof(to) - 1, (from)) /* cut */
 
 static void server_fill(const struct link *link, uint32_t number, struct link_report_server *to)
 {
@@ -34,7 +34,10 @@ static void server_fill(const struct link *link, uint32_t number, struct link_re
         .failures = server->failures,
         .blocked = server->blocked,
     };
+    COPY_TEXT(to->name, server->name);
     COPY_TEXT(to->address, server->address);
+    COPY_TEXT(to->master, server->url.master);
+    COPY_TEXT(to->sentinel, server->sentinel_address);
     COPY_TEXT(to->role, server->role);
     COPY_TEXT(to->version, server->version);
     COPY_TEXT(to->run_id, server->run_id);
@@ -54,6 +57,14 @@ static void nodes_fill(const struct link *link, struct link_report *report)
     }
 }
 
+/* "10.0.0.7:6379", "mymaster at 10.0.0.7:6379" or "mymaster". */
+static const char *where(const struct server *server, char *text, size_t size)
+{
+    const char *master = server->url.master;
+    snprintf(text, size, "%s%s%s", master, master[0] && server->address[0] ? " at " : "", server->address);
+    return text;
+}
+
 /* The first server that is not well says why. */
 static void readiness_fill(const struct link *link, struct link_report *report)
 {
@@ -61,14 +72,15 @@ static void readiness_fill(const struct link *link, struct link_report *report)
     report->why[0] = 0;
     for (uint32_t i = 0; i < link->server_count && report->ready; i++) {
         const struct server *server = &link->servers[i];
+        char text[URL_PART_MAX + URL_ADDRESS_MAX + sizeof " at "];
         if (server->state != SERVER_UP) {
             report->ready = false;
-            snprintf(report->why, sizeof report->why, "redis %u (%s): %s", i + 1, server->address,
+            snprintf(report->why, sizeof report->why, "redis %u (%s): %s", i + 1, where(server, text, sizeof text),
                      server->reason[0] ? server->reason : "connecting");
         } else if (!server->complete) {
             report->ready = false;
             snprintf(report->why, sizeof report->why, "redis %u (%s): %llu subscriptions are still to be made", i + 1,
-                     server->address, (unsigned long long)report->servers[i].subscriptions_left);
+                     where(server, text, sizeof text), (unsigned long long)report->servers[i].subscriptions_left);
         }
     }
 }

@@ -19,21 +19,26 @@
 #define LINK_NODES_MAX 256
 
 #define LINK_REASON_MAX 192
+#define LINK_NAME_MAX   512
 
 enum server_state {
     SERVER_AWAY,   /* given up; the next try comes after a pause that grows: an open circuit */
+    SERVER_ASKING, /* its sentinels, where the master is now; a server named by its address is never here */
     SERVER_TRYING, /* connecting, and proving itself: half open */
     SERVER_UP,     /* proved by a probe: closed */
 };
 
 static inline const char *server_state_name(enum server_state state)
 {
-    static const char *const names[] = {"away", "trying", "up"};
+    static const char *const names[] = {"away", "asking", "trying", "up"};
     return names[state];
 }
 
 struct link_report_server {
-    char address[264]; /* "10.0.0.7:6379", IPv6 in brackets; never user or password */
+    char name[LINK_NAME_MAX]; /* that never changes: its address, or "MASTER@SENTINEL,SENTINEL", cut */
+    char address[264];        /* "10.0.0.7:6379", IPv6 in brackets; "": no sentinel has named one yet */
+    char master[264];         /* what its sentinels call it; "": it has none, and is where its name says */
+    char sentinel[264];       /* that named the address; "": none. In none of these user or password */
     enum server_state state;
     bool complete;                /* all that is wanted of it has been subscribed since it came back */
     char role[16];                /* as Redis says it: "master"; "": not known yet */
@@ -75,7 +80,7 @@ struct link_report_node {
 struct link_report {
     int64_t written_us; /* monotonic */
     bool ready;
-    char why[LINK_REASON_MAX + 320]; /* not ready: what is missing */
+    char why[LINK_REASON_MAX + 580]; /* not ready: what is missing */
     uint32_t server_count;
     uint32_t node_count; /* at most LINK_NODES_MAX */
     uint32_t nodes_more; /* seen, but not in the report */
@@ -87,7 +92,7 @@ struct link_report {
 
 struct link;
 
-/* Copies the latest report. It is large (some 100 KB): not on a small stack. Any thread. */
+/* Copies the latest report. It is large (some 200 KB): not on a small stack. Any thread. */
 void link_report(const struct link *link, struct link_report *report);
 
 #endif

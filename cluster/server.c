@@ -45,12 +45,18 @@ void server_init(struct server *server, struct server_common *common, uint32_t n
     server->state_us = server->retry_us = common->now_us;
     server->pause_us = SERVER_PAUSE_US_MIN;
     server->round_trip_us = -1;
-    url_address(url, server->address);
+    server->sentinel = (struct sentinel){.redis = common->redis, .url = &server->url};
+    url_name(url, server->name);
+    if (!url->master[0]) {
+        server->place = url->places[0];
+        url_address(&server->place, server->address);
+    }
 }
 
 void server_destroy(struct server *server)
 {
     commands_abandon(server);
+    sentinel_end(&server->sentinel);
     redis_close(server->commands);
     redis_close(server->subscription);
     relays_free(&server->appends);
@@ -66,8 +72,9 @@ void server_destroy(struct server *server)
 
 static void move(struct server *server, enum server_state next)
 {
-    static const bool allowed[3][3] = {
-        [SERVER_AWAY] = {[SERVER_TRYING] = true},
+    static const bool allowed[4][4] = {
+        [SERVER_AWAY] = {[SERVER_ASKING] = true, [SERVER_TRYING] = true},
+        [SERVER_ASKING] = {[SERVER_TRYING] = true, [SERVER_AWAY] = true},
         [SERVER_TRYING] = {[SERVER_UP] = true, [SERVER_AWAY] = true},
         [SERVER_UP] = {[SERVER_AWAY] = true},
     };
@@ -88,8 +95,13 @@ static void log_away(const struct server *server, const char *former_reason)
 {
     if (server->state == SERVER_UP || strcmp(former_reason, server->reason) != 0) {
         logger_limited(LOG_WARNING, "redis_away", LOG_U64("server", server->number + 1),
-                       LOG_STR("address", server->address), LOG_STR("reason", server->reason));
+                       LOG_STR("address", server_shown(server)), LOG_STR("reason", server->reason));
     }
+}
+
+const char *server_shown(const struct server *server)
+{
+    return server->address[0] ? server->address : server->name;
 }
 
 void server_fail(struct server *server, const char *format, ...)
@@ -107,6 +119,10 @@ void server_fail(struct server *server, const char *format, ...)
     if (server->state == SERVER_UP && server->common->now_us - server->state_us > PAUSE_FORGOTTEN_US) {
         server->pause_us = SERVER_PAUSE_US_MIN;
     }
+    if (server->state == SERVER_TRYING && server->url.master[0]) {
+        sentinel_doubt(&server->sentinel);
+    }
+    sentinel_end(&server->sentinel);
     redis_close(server->commands);
     redis_close(server->subscription);
     server->commands = server->subscription = NULL;
@@ -129,10 +145,59 @@ static void try(struct server *server)
     server->last_instance = server->last_sequence = 0;
     server->tokens = 0;
     server->tokens_us = server->common->now_us;
-    server->commands = redis_connect(server->common->redis, server->url.host, server->url.port);
-    server->subscription = redis_connect(server->common->redis, server->url.host, server->url.port);
+    server->commands = redis_connect(server->common->redis, server->place.host, server->place.port);
+    server->subscription = redis_connect(server->common->redis, server->place.host, server->place.port);
     if (!server->commands || !server->subscription) {
         server_fail(server, "no memory");
+    }
+}
+
+/* --- sentinels --- */
+
+/* What each sentinel may take: all together have the time of one server. */
+static int64_t patience_us(const struct server *server)
+{
+    return server->common->settings->timeout_ms * 1000ll / server->url.place_count;
+}
+
+static void place_take(struct server *server, const struct url_place *place)
+{
+    char former[URL_ADDRESS_MAX];
+    memcpy(former, server->address, sizeof former);
+    server->place = *place;
+    url_address(place, server->address);
+    url_address(&server->url.places[server->sentinel.place], server->sentinel_address);
+    if (strcmp(former, server->address) != 0) {
+        logger_limited(LOG_INFO, "redis_master", LOG_U64("server", server->number + 1),
+                       LOG_STR("master", server->url.master), LOG_STR("address", server->address),
+                       LOG_STR("sentinel", server->sentinel_address));
+    }
+}
+
+static void ask(struct server *server)
+{
+    struct url_place place;
+    int64_t patience = server->common->lenient ? INT64_MAX : patience_us(server);
+    switch (sentinel_turn(&server->sentinel, server->common->now_us, patience, &place)) {
+    case SENTINEL_ASKED:
+        break;
+    case SENTINEL_NAMED:
+        place_take(server, &place);
+        try(server);
+        break;
+    case SENTINEL_IN_VAIN:
+        server_fail(server, "no sentinel names the master: %s", server->sentinel.problems);
+        break;
+    }
+}
+
+static void begin(struct server *server)
+{
+    if (server->url.master[0]) {
+        move(server, SERVER_ASKING);
+        sentinel_begin(&server->sentinel, server->common->now_us);
+    } else {
+        try(server);
     }
 }
 
@@ -220,10 +285,13 @@ static void expire(struct server *server, struct relays *line)
 bool server_turn(struct server *server)
 {
     if (server->state == SERVER_AWAY && server->common->now_us >= server->retry_us) {
-        try(server);
+        begin(server);
+    }
+    if (server->state == SERVER_ASKING) {
+        ask(server);
     }
     bool more = work_answers(server);
-    if (server->state != SERVER_AWAY) {
+    if (server->commands) {
         prove(server);
         probe(server);
         if (!more && !server->common->lenient) {
@@ -252,6 +320,8 @@ int64_t server_rest_us(const struct server *server)
     int64_t until_us;
     if (server->state == SERVER_AWAY) {
         until_us = server->retry_us;
+    } else if (server->state == SERVER_ASKING) {
+        until_us = server->sentinel.asked_us + patience_us(server);
     } else {
         const struct asked *oldest = commands_oldest(server);
         until_us = server->state_us + timeout_us;

@@ -3,9 +3,12 @@
  *
  *            ┌────────────── after a pause that grows, with jitter ──────────────┐
  *            ▼                                                                   │
- *         TRYING ──── a probe went out by one connection and came back ───▶ UP ──┤ no answer in time, a probe lost,
- *            │         by the other; role, history and scripts are known         │ connection broken, not a master
- *            └───────────────────────────────────────────────────────────────────┴──▶ AWAY
+ *        [ASKING] ─── in vain ──────────────────────────────────────────────┐    │
+ *            │ a sentinel has named the master                              │    │
+ *            ▼                                                              │    │
+ *         TRYING ──── a probe went out by one connection and came back ▶ UP ┤ no answer in time, a probe lost,
+ *            │         by the other; role, history and scripts are known    │ connection broken, not a master
+ *            └──────────────────────────────────────────────────────────────┴──▶ AWAY
  *
  *   command connection       AUTH, SELECT, INFO, SCRIPT LOAD, claim │ PUBLISH (live), append, read │ probes, INFO
  *   subscription connection  AUTH, SUBSCRIBE to the probe's channel │ (P)SUBSCRIBE …               │ messages
@@ -13,7 +16,8 @@
  * TCP alone proves nothing: after a failover a connection may be healthy and deliver nothing for ever. So each
  * cluster.probe_ms a message goes to the link's own channel, and must come back; and INFO is read for a change of role.
  * Whatever is wrong, both connections are dropped and all begins again: there is one way to recover, and it is tried
- * often.
+ * often. A server that is known by its sentinels (sentinel.h) is asked for each time, before it is connected: so a
+ * failover is followed. It is one server for all that, with one place on the ring and one number, wherever it is now.
  *
  * A relay's life: logged publishes and fetches stand on `appends` and `reads` until the server is UP (at most
  * cluster.wait_ms, then RELAY_AWAY), are on the line of what was `asked` until Redis answers, and go to `answered`,
@@ -39,6 +43,7 @@
 #include "cluster/relays.h"
 #include "cluster/report.h"
 #include "cluster/script.h"
+#include "cluster/sentinel.h"
 #include "cluster/url.h"
 #include "cluster/wire.h"
 
@@ -139,7 +144,11 @@ struct server_batch {
 struct server {
     struct server_common *common;
     struct url url;
-    char address[URL_ADDRESS_MAX];
+    char name[URL_NAME_MAX];       /* on the ring; never changes */
+    struct url_place place;        /* where it is now; no host: no sentinel has named it yet */
+    char address[URL_ADDRESS_MAX]; /* of the place, "": none */
+    struct sentinel sentinel;
+    char sentinel_address[URL_ADDRESS_MAX]; /* of who has named the place, "": the configuration */
     uint32_t number;
     /* the circuit */
     enum server_state state;
@@ -148,8 +157,8 @@ struct server {
     int64_t pause_us;             /* the next one */
     char reason[LINK_REASON_MAX]; /* of the last failure */
     char error[LINK_REASON_MAX];  /* the last one that Redis answered with */
-    struct redis *commands;       /* NULL: AWAY */
-    struct redis *subscription;   /* NULL: AWAY */
+    struct redis *commands;       /* NULL: AWAY, ASKING */
+    struct redis *subscription;   /* NULL: AWAY, ASKING */
     /* what is known of it */
     char role[16];
     char version[16];
@@ -205,6 +214,9 @@ void server_init(struct server *server, struct server_common *common, uint32_t n
 
 /* Frees all that it holds. */
 void server_destroy(struct server *server);
+
+/* Its address, or while that is not known its name: for people. */
+const char *server_shown(const struct server *server);
 
 /* Works what Redis has answered, the circuit, probes and waiting relays. True: more is there to be worked at once. */
 bool server_turn(struct server *server);

@@ -1,6 +1,7 @@
 /* url: see url.h. */
 #include "cluster/url.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -74,7 +75,8 @@ static const char *credentials_parse(struct span text, struct url *url)
     return url->password[0] ? NULL : "the password is empty";
 }
 
-static const char *host_parse(struct span text, struct url *url)
+/* host[:port] */
+static const char *place_parse(struct span text, uint32_t port_default, struct url_place *place)
 {
     struct span host;
     if (text.size && text.data[0] == '[') {
@@ -89,7 +91,7 @@ static const char *host_parse(struct span text, struct url *url)
         const char *colon = memchr(text.data, ':', text.size);
         host = cut(&text, colon ? (size_t)(colon - text.data) : text.size);
     }
-    uint32_t port = URL_PORT_DEFAULT;
+    uint32_t port = port_default;
     if (text.size) {
         if (text.data[0] != ':') {
             return "after the host stands :port or nothing";
@@ -99,40 +101,107 @@ static const char *host_parse(struct span text, struct url *url)
             return "the port is not a number from 1 to 65535";
         }
     }
-    url->port = (uint16_t)port;
-    return host.size && part_copy(url->host, host) ? NULL : "the host is missing or too long";
+    place->port = (uint16_t)port;
+    return host.size && part_copy(place->host, host) ? NULL : "the host is missing or too long";
+}
+
+/* Up to the separator, or to the end; *text moves behind it. */
+static struct span cut_until(struct span *text, char separator)
+{
+    const char *end = text->size ? memchr(text->data, separator, text->size) : NULL;
+    struct span head = cut(text, end ? (size_t)(end - text->data) : text->size);
+    if (end) {
+        cut(text, 1);
+    }
+    return head;
+}
+
+static_assert(URL_SENTINELS_MAX == 8, "the message below says so");
+
+static const char *sentinels_parse(struct span text, struct url *url)
+{
+    const char *problem = NULL;
+    bool more = true;
+    while (more && !problem) {
+        if (url->place_count == URL_SENTINELS_MAX) {
+            return "more than 8 sentinels are named";
+        }
+        more = text.size && memchr(text.data, ',', text.size);
+        problem = place_parse(cut_until(&text, ','), URL_SENTINEL_PORT_DEFAULT, &url->places[url->place_count++]);
+    }
+    return problem;
+}
+
+/* What Redis allows in a master's name. */
+static const char *master_parse(struct span text, struct url *url)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_";
+    if (text.size == 0) {
+        return "after the sentinels stands /MASTER_NAME, the name by which they know the master";
+    }
+    if (text.size > URL_PART_MAX) {
+        return "the master's name is too long";
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        if (!memchr(allowed, text.data[i], sizeof allowed - 1)) {
+            return "the master's name holds something else than letters, digits, and .-_";
+        }
+    }
+    memcpy(url->master, text.data, text.size);
+    return NULL;
+}
+
+static const char *scheme_parse(struct span *text, bool *sentinels)
+{
+    if (begins(*text, "rediss://")) {
+        return "rediss:// (TLS) is not supported by this build: use a tunnel";
+    }
+    *sentinels = begins(*text, "redis+sentinel://");
+    if (!*sentinels && !begins(*text, "redis://")) {
+        return "it begins neither with redis:// nor with redis+sentinel://";
+    }
+    cut(text, strlen(*sentinels ? "redis+sentinel://" : "redis://"));
+    return NULL;
 }
 
 const char *url_parse(struct span text, struct url *url)
 {
+    bool sentinels;
     *url = (struct url){0};
-    if (begins(text, "rediss://")) {
-        return "rediss:// (TLS) is not supported by this build: use a tunnel";
-    }
-    if (!begins(text, "redis://")) {
-        return "it does not begin with redis://";
-    }
-    cut(&text, strlen("redis://"));
-    const char *at = memrchr(text.data, '@', text.size);
+    const char *problem = scheme_parse(&text, &sentinels);
+    const char *at = problem ? NULL : memrchr(text.data, '@', text.size);
     if (at) {
-        const char *problem = credentials_parse(cut(&text, (size_t)(at - text.data)), url);
-        if (problem) {
-            return problem;
-        }
+        problem = credentials_parse(cut(&text, (size_t)(at - text.data)), url);
         cut(&text, 1);
     }
-    const char *slash = memchr(text.data, '/', text.size);
-    struct span host = cut(&text, slash ? (size_t)(slash - text.data) : text.size);
-    if (text.size > 1) {
-        cut(&text, 1);
-        if (!number_parse(text, INT32_MAX, &url->database)) {
-            return "the database is not a number";
-        }
+    if (problem) {
+        return problem;
     }
-    return host_parse(host, url);
+    struct span places = cut_until(&text, '/');
+    if (sentinels) {
+        problem = sentinels_parse(places, url);
+        problem = problem ? problem : master_parse(cut_until(&text, '/'), url);
+    } else {
+        url->place_count = 1;
+        problem = place_parse(places, URL_PORT_DEFAULT, &url->places[0]);
+    }
+    if (!problem && text.size && !number_parse(text, INT32_MAX, &url->database)) {
+        problem = "the database is not a number";
+    }
+    return problem;
 }
 
-void url_address(const struct url *url, char text[URL_ADDRESS_MAX])
+void url_address(const struct url_place *place, char text[URL_ADDRESS_MAX])
 {
-    snprintf(text, URL_ADDRESS_MAX, strchr(url->host, ':') ? "[%s]:%u" : "%s:%u", url->host, url->port);
+    snprintf(text, URL_ADDRESS_MAX, strchr(place->host, ':') ? "[%s]:%u" : "%s:%u", place->host, place->port);
+}
+
+void url_name(const struct url *url, char text[URL_NAME_MAX])
+{
+    int size = url->master[0] ? snprintf(text, URL_NAME_MAX, "%s@", url->master) : 0;
+    for (uint32_t i = 0; i < url->place_count; i++) {
+        char address[URL_ADDRESS_MAX];
+        url_address(&url->places[i], address);
+        size += snprintf(text + size, URL_NAME_MAX - (size_t)size, "%s%s", i ? "," : "", address);
+    }
 }

@@ -42,15 +42,18 @@ static json_t *time_json(int64_t us, int64_t us_each)
 
 static json_t *server_json(const struct link_report_server *server)
 {
-    json_t *out = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:b}", //
-                            "server", server->address,                       //
-                            "state", server_state_name(server->state),       //
-                            "complete", server->complete,                    //
-                            "role", server->role,                            //
-                            "version", server->version,                      //
-                            "run_id", server->run_id,                        //
-                            "generation", server->generation,                //
-                            "problem", server->reason,                       //
+    json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:b}", //
+                            "server", server->name,                                         //
+                            "address", server->address,                                     //
+                            "master", server->master,                                       //
+                            "sentinel", server->sentinel,                                   //
+                            "state", server_state_name(server->state),                      //
+                            "complete", server->complete,                                   //
+                            "role", server->role,                                           //
+                            "version", server->version,                                     //
+                            "run_id", server->run_id,                                       //
+                            "generation", server->generation,                               //
+                            "problem", server->reason,                                      //
                             "blocked", server->blocked);
     CHECK_MSG(out, "no memory for an answer of the admin port");
     json_object_set_new(out, "state_ms", time_json(server->state_us, 1000));
@@ -223,7 +226,7 @@ static void write_servers(FILE *out, const struct link_report *report)
                 metric->type);
         for (uint32_t i = 0; i < report->server_count; i++) {
             fprintf(out, "shoal_redis_%s{server=\"%u\",address=\"%s\"} %.15g\n", metric->name, i + 1,
-                    report->servers[i].address, metric->value(&report->servers[i]));
+                    report->servers[i].name, metric->value(&report->servers[i]));
         }
     }
 }

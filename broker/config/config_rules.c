@@ -99,29 +99,23 @@ static bool digits_valid(const char *text, size_t size)
     return size > 0 && size <= 9 && strspn(text, "0123456789") >= size;
 }
 
-static size_t scheme_size_of(const char *url, size_t size)
+/* What follows the scheme, up to the end, or NULL: it begins otherwise. */
+static const char *behind_scheme(const char *url, const char *end, const char *scheme)
 {
-    static const char *const schemes[] = {"redis://", "rediss://"};
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
-        if (size > strlen(schemes[i]) && strncasecmp(url, schemes[i], strlen(schemes[i])) == 0)
-            return strlen(schemes[i]);
-    return 0;
+    size_t size = strlen(scheme);
+    return (size_t)(end - url) > size && strncasecmp(url, scheme, size) == 0 ? url + size : NULL;
 }
 
-/* redis[s]://[user:password@]host[:port][/db]; the host may be [IPv6]. Whether TLS is built in, the link knows. */
-static bool redis_url_valid(const char *url, size_t size)
+/* What follows user and password. */
+static const char *behind_user(const char *at, const char *end)
 {
-    const size_t scheme_size = scheme_size_of(url, size);
-    if (scheme_size == 0)
-        return false;
-    const char *at = url + scheme_size;
-    const char *end = url + size;
     const char *user_end = memrchr(at, '@', (size_t)(end - at));
-    at = user_end ? user_end + 1 : at;
-    const char *path = memchr(at, '/', (size_t)(end - at));
-    if (path && !digits_valid(path + 1, (size_t)(end - path - 1)))
-        return false;
-    end = path ? path : end;
+    return user_end ? user_end + 1 : at;
+}
+
+/* host[:port]; the host may be [IPv6]. */
+static bool redis_place_valid(const char *at, const char *end)
+{
     const char *bracket = at < end && *at == '[' ? memchr(at, ']', (size_t)(end - at)) : at;
     if (!bracket)
         return false;
@@ -131,16 +125,55 @@ static bool redis_url_valid(const char *url, size_t size)
     return (colon ? colon : end) > at;
 }
 
+/* [user:password@]host[:port][/db] */
+static bool redis_server_valid(const char *at, const char *end)
+{
+    at = behind_user(at, end);
+    const char *path = memchr(at, '/', (size_t)(end - at));
+    if (path && !digits_valid(path + 1, (size_t)(end - path - 1)))
+        return false;
+    return redis_place_valid(at, path ? path : end);
+}
+
+/* [user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db] */
+static bool redis_sentinels_valid(const char *at, const char *end)
+{
+    at = behind_user(at, end);
+    const char *name = memchr(at, '/', (size_t)(end - at));
+    if (!name || name + 1 == end || name[1] == '/')
+        return false;
+    const char *path = memchr(name + 1, '/', (size_t)(end - name - 1));
+    if (path && !digits_valid(path + 1, (size_t)(end - path - 1)))
+        return false;
+    for (const char *comma; (comma = memchr(at, ',', (size_t)(name - at))) != NULL; at = comma + 1)
+        if (!redis_place_valid(at, comma))
+            return false;
+    return redis_place_valid(at, name);
+}
+
+/* NULL: it is valid. Else its form. What only the link knows (whether TLS is built in), it says itself. */
+static const char *redis_form_missed(const char *url, size_t size)
+{
+    const char *end = url + size;
+    const char *at = behind_scheme(url, end, "redis+sentinel://");
+    if (at)
+        return redis_sentinels_valid(at, end)
+                   ? NULL
+                   : "redis+sentinel://[user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db]";
+    at = behind_scheme(url, end, "redis://");
+    at = at ? at : behind_scheme(url, end, "rediss://");
+    return at && redis_server_valid(at, end) ? NULL : "redis[s]://[user:password@]host[:port][/db]";
+}
+
 static void redis_urls_are_valid(const struct config *config, struct config_report *report)
 {
     struct config_place place = place_of(config, "cluster", "redis");
     unsigned number = 1; /* told instead of the URL: it may hold a password */
     for (const char *at = config->cluster.redis; *at; number++) {
         size_t size = strcspn(at, " ");
-        if (!redis_url_valid(at, size))
-            config_report_error(
-                report, &place,
-                "cluster.redis: server %u is not of the form redis[s]://[user:password@]host[:port][/db]", number);
+        const char *form = redis_form_missed(at, size);
+        if (form)
+            config_report_error(report, &place, "cluster.redis: server %u is not of the form %s", number, form);
         at += size + (at[size] == ' ');
     }
 }

@@ -44,6 +44,20 @@ static bool is_up(const json_t *server)
     return strcmp(text_of(server, "state"), "up") == 0;
 }
 
+/* "10.0.0.7:6379", or what a sentinel says of a master: "10.0.0.7:6379 (mymaster by sentinel 10.0.0.1:26379)". */
+static void place_print(const json_t *server)
+{
+    const char *sentinel = text_of(server, "sentinel");
+    if (strcmp(sentinel, "-") == 0) {
+        table_text(server_columns, COUNT(server_columns), 10, text_of(server, "server"));
+        return;
+    }
+    char text[3 * 256];
+    snprintf(text, sizeof text, "%s (%s by sentinel %s)", text_of(server, "address"), text_of(server, "master"),
+             sentinel);
+    table_text(server_columns, COUNT(server_columns), 10, text);
+}
+
 static void server_row(const json_t *server)
 {
     const int count = COUNT(server_columns);
@@ -58,7 +72,7 @@ static void server_row(const json_t *server)
     table_number(server_columns, count, 7, number_of(server, "relayed"));
     table_number(server_columns, count, 8, number_of(server, "arrived"));
     table_number(server_columns, count, 9, number_of(server, "failures"));
-    table_text(server_columns, count, 10, text_of(server, "server"));
+    place_print(server);
     if (!is_up(server)) {
         printf("        %s\n", text_of(server, "problem"));
     }

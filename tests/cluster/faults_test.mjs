@@ -4,17 +4,22 @@
  * and in one order, or its loss was told. What befalls the network between them is in network_test.mjs.
  */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 
-import { SANITIZED } from '../integration/harness/broker.mjs';
+import { SANITIZED, SHOALD } from '../integration/harness/broker.mjs';
 import { publish } from '../integration/harness/http.mjs';
 import { pause, until } from '../integration/harness/wait.mjs';
 import { JsonClient } from '../integration/harness/ws.mjs';
 import { clusterOf, untilNotReady, withCluster } from './harness/cluster.mjs';
 import { Door } from './harness/door.mjs';
-import { Redis } from './harness/redis.mjs';
+import { Redis, Sentinel } from './harness/redis.mjs';
 import { Traffic } from './harness/traffic.mjs';
 
+const SHOAL = join(dirname(SHOALD), 'shoal');
+const run = promisify(execFile);
 const PACE_MS = 3;
 const SOME = 30; // messages of each publisher before and after a fault
 /* The library that shifts a clock (clock_shift.c); without it, that test is skipped. */
@@ -260,6 +265,36 @@ test('a master is demoted, its connections stay: it is left for the new one', ()
         });
         assert.equal(checked.epochs, 4);
     }));
+
+test('the master is killed, the sentinel promotes its replica: the hosts follow, and tell so', async () => {
+    const master = await Redis.start();
+    const replica = await Redis.start({ options: { replicaof: [`127.0.0.1 ${master.port}`] } });
+    const sentinel = await Sentinel.watch(master);
+    try {
+        await sentinel.untilKnown();
+        await withCluster({ redis: 0, doors: () => [sentinel.url] }, async (cluster) => {
+            const name = `mymaster@${sentinel.address}`;
+            const told = async ({ broker }) => (await clusterOf(broker)).servers[0];
+            const checked = await under(cluster, async () => {
+                const { server, address } = await told(cluster.hosts[0]);
+                assert.deepEqual([server, address], [name, master.address]);
+                await master.kill();
+                const { reason } = await untilNotReady(cluster.hosts[0].broker, /redis/i);
+                assert.match(reason, /mymaster at 127\.0\.0\.1/);
+            });
+            assert.equal(checked.epochs, 4, 'two for each topic');
+            for (const host of cluster.hosts) {
+                const { server, address, master: called, sentinel: by } = await told(host);
+                assert.deepEqual([server, address, called], [name, replica.address, 'mymaster']);
+                assert.equal(by, sentinel.address);
+                const { stdout } = await run(SHOAL, ['cluster', '--admin', `http://${host.broker.admin}`]);
+                assert.ok(stdout.includes(`${replica.address} (mymaster by sentinel ${sentinel.address})`), stdout);
+            }
+        });
+    } finally {
+        for (const process of [sentinel, replica, master]) await process.end();
+    }
+});
 
 test('deliveries stop while all else answers: a probe finds it', () =>
     withFailover(async (cluster, { master, wire, replica, door }) => {

@@ -6,6 +6,8 @@
  */
 #include "fuzz.h"
 
+#include <stdio.h>
+
 #include "cluster/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -16,13 +18,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(problem[0] != 0);
         return 0;
     }
-    FUZZ_CHECK(url.host[0] && url.port);
+    bool plain = true; /* else it is percent-encoded in the input, and shown as it is */
+    FUZZ_CHECK(url.place_count > 0 && url.place_count <= URL_SENTINELS_MAX);
+    for (uint32_t i = 0; i < url.place_count; i++) {
+        FUZZ_CHECK(url.places[i].host[0] && url.places[i].port);
+        plain &= !strpbrk(url.places[i].host, "%@/[],");
+    }
     FUZZ_CHECK(!url.user[0] || url.password[0]);
-    char text[sizeof "redis://" + URL_ADDRESS_MAX] = "redis://";
-    url_address(&url, text + strlen(text));
-    if (!strpbrk(url.host, "%@/[]")) { /* percent-encoded in the input, and shown as it is */
+    FUZZ_CHECK(url.master[0] || url.place_count == 1);
+    if (plain) {
+        char name[URL_NAME_MAX];
+        char text[2 * URL_NAME_MAX];
+        url_name(&url, name);
+        const char *places = url.master[0] ? strchr(name, '@') + 1 : name;
+        snprintf(text, sizeof text, "redis%s://%s/%s", url.master[0] ? "+sentinel" : "", places, url.master);
         FUZZ_CHECK(url_parse((struct span){text, strlen(text)}, &again) == NULL);
-        FUZZ_CHECK(strcmp(again.host, url.host) == 0 && again.port == url.port);
+        FUZZ_CHECK(memcmp(again.places, url.places, sizeof url.places) == 0);
+        FUZZ_CHECK(again.place_count == url.place_count && strcmp(again.master, url.master) == 0);
     }
     return 0;
 }

@@ -11,7 +11,7 @@
  * it (nsenter …) and `bind` says.
  */
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,7 +56,12 @@ export class Redis {
 
     async again({ empty = false } = {}) {
         if (empty) rmSync(join(this.folder, 'dump.rdb'), { force: true });
-        const settings = {
+        const [program, ...rest] = [...this.launcher, 'redis-server', ...this.words()];
+        await this.run(program, rest);
+    }
+
+    settings() {
+        return {
             port: this.port,
             bind: this.bind,
             dir: this.folder,
@@ -68,9 +73,15 @@ export class Redis {
             'repl-diskless-sync-delay': 0,
             ...this.options,
         };
-        const args = Object.entries(settings).flatMap(([key, value]) => [`--${key}`, ...[value].flat().map(String)]);
-        const [program, ...rest] = [...this.launcher, 'redis-server', ...args];
-        const child = spawn(program, rest, { stdio: 'ignore' });
+    }
+
+    /* Of its command line. */
+    words() {
+        return Object.entries(this.settings()).flatMap(([key, value]) => [`--${key}`, ...[value].flat().map(String)]);
+    }
+
+    async run(program, words) {
+        const child = spawn(program, words, { stdio: 'ignore' });
         running.add(child);
         this.process = child;
         this.exited = new Promise((resolve, reject) => {
@@ -125,5 +136,45 @@ export class Redis {
     async end() {
         await this.kill();
         rmSync(this.folder, { recursive: true, force: true });
+    }
+}
+
+/*
+ * A sentinel that knows a master as "mymaster", is quick to promote a replica of it, and decides alone. Start it when
+ * the replica follows, and wait with untilKnown() until it could promote it.
+ */
+export class Sentinel extends Redis {
+    static async watch(master) {
+        const sentinel = new Sentinel({ port: await freePort() });
+        sentinel.master = master;
+        await sentinel.again();
+        return sentinel;
+    }
+
+    get url() {
+        return `redis+sentinel://${this.address}/mymaster`;
+    }
+
+    /* It writes what it learns into its configuration, so that has to be a file. */
+    words() {
+        const file = join(this.folder, 'sentinel.conf');
+        const lines = [
+            `port ${this.port}`,
+            `bind ${this.bind}`,
+            `dir ${this.folder}`,
+            `unixsocket ${this.socket}`,
+            `logfile ${join(this.folder, 'redis.log')}`,
+            `sentinel monitor mymaster ${this.master.bind} ${this.master.port} 1`,
+            'sentinel down-after-milliseconds mymaster 500',
+            'sentinel failover-timeout mymaster 3000',
+        ];
+        writeFileSync(file, `${lines.join('\n')}\n`);
+        return [file, '--sentinel'];
+    }
+
+    untilKnown() {
+        return until('the sentinel to know the replica', async () =>
+            (await this.command('SENTINEL', 'REPLICAS', 'mymaster')).includes('master-link-status\nok'),
+        );
     }
 }

@@ -32,6 +32,15 @@ void redis_process_init(struct redis_process *process)
     CHECK(mkdtemp(process->folder));
 }
 
+static void become(const char *const *words, pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == parent) {
+        execvp(words[0], (char **)words);
+    }
+    _exit(127);
+}
+
 static void become_redis(const struct redis_process *process, pid_t parent)
 {
     char port[8];
@@ -55,11 +64,7 @@ static void become_redis(const struct redis_process *process, pid_t parent)
     for (size_t i = 0; i < REDIS_OPTIONS_MAX && process->options[i]; i++) {
         words[count++] = process->options[i];
     }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent) {
-        execvp(words[0], (char **)words);
-    }
-    _exit(127);
+    become(words, parent);
 }
 
 static bool answers(const struct redis_process *process)
@@ -75,6 +80,14 @@ static bool answers(const struct redis_process *process)
     return answered;
 }
 
+static void wait_for_answer(const struct redis_process *process)
+{
+    while (!answers(process)) {
+        CHECK_MSG(waitpid(process->pid, NULL, WNOHANG) == 0, "redis-server ended: see %s/log", process->folder);
+        usleep(5000);
+    }
+}
+
 void redis_process_start(struct redis_process *process)
 {
     pid_t parent = getpid();
@@ -83,10 +96,36 @@ void redis_process_start(struct redis_process *process)
     if (process->pid == 0) {
         become_redis(process, parent);
     }
-    while (!answers(process)) {
-        CHECK_MSG(waitpid(process->pid, NULL, WNOHANG) == 0, "redis-server ended: see %s/log", process->folder);
-        usleep(5000);
+    wait_for_answer(process);
+}
+
+/* A sentinel writes what it learns into its configuration, so that has to be a file. */
+static void write_sentinel(const struct redis_process *process, const char *path, uint16_t master, const char *further)
+{
+    FILE *file = fopen(path, "w");
+    CHECK(file);
+    fprintf(file,
+            "port %u\nbind 127.0.0.1\ndir %s\nlogfile log\n"
+            "sentinel monitor mymaster 127.0.0.1 %u 1\n"
+            "sentinel down-after-milliseconds mymaster 500\n"
+            "sentinel failover-timeout mymaster 3000\n%s",
+            process->port, process->folder, master, further);
+    CHECK(fclose(file) == 0);
+}
+
+void redis_process_start_sentinel(struct redis_process *process, const struct redis_process *master,
+                                  const char *further)
+{
+    char path[sizeof process->folder + sizeof "/sentinel"];
+    snprintf(path, sizeof path, "%s/sentinel", process->folder);
+    write_sentinel(process, path, master->port, further);
+    pid_t parent = getpid();
+    process->pid = fork();
+    CHECK(process->pid >= 0);
+    if (process->pid == 0) {
+        become((const char *[]){"redis-server", path, "--sentinel", NULL}, parent);
     }
+    wait_for_answer(process);
 }
 
 void redis_process_signal(const struct redis_process *process, int signal)

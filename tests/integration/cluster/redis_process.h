@@ -1,6 +1,6 @@
 /*
- * redis_process: redis-server processes of a test: started on a free port in a directory of their own, stopped, killed,
- * and gone when the test is. They keep nothing unless told to.
+ * redis_process: redis-server processes of a test, sentinels among them: started on a free port in a directory of their
+ * own, stopped, killed, and gone when the test is. They keep nothing unless told to.
  */
 #ifndef SHOAL_TESTS_REDIS_PROCESS_H
 #define SHOAL_TESTS_REDIS_PROCESS_H
@@ -21,6 +21,12 @@ struct redis_process {
 void redis_process_init(struct redis_process *process);
 /* Starts it, with what its folder has, and returns when it answers. */
 void redis_process_start(struct redis_process *process);
+/*
+ * Starts it as a sentinel that knows `master` as "mymaster", is quick to promote a replica of it, and decides alone.
+ * `further`: more lines of its configuration.
+ */
+void redis_process_start_sentinel(struct redis_process *process, const struct redis_process *master,
+                                  const char *further);
 void redis_process_signal(const struct redis_process *process, int signal);
 /* SIGKILL, and waits for its end. */
 void redis_process_kill(struct redis_process *process);

@@ -159,7 +159,20 @@ static void values_out_of_range_are_refused(void **state)
                                         "cluster.redis=redis://h/",
                                         "cluster.redis=redis://[::1",
                                         "cluster.redis=rediss:h",
-                                        "cluster.redis=http://h"};
+                                        "cluster.redis=http://h",
+                                        "cluster.redis=redis+sentinel://",
+                                        "cluster.redis=redis+sentinel://h",
+                                        "cluster.redis=redis+sentinel://h/",
+                                        "cluster.redis=redis+sentinel:///m",
+                                        "cluster.redis=redis+sentinel://h//1",
+                                        "cluster.redis=redis+sentinel://h,/m",
+                                        "cluster.redis=redis+sentinel://,h/m",
+                                        "cluster.redis=redis+sentinel://h:0,h/m",
+                                        "cluster.redis=redis+sentinel://h,h:x/m",
+                                        "cluster.redis=redis+sentinel://h/m/x",
+                                        "cluster.redis=redis+sentinel://h/m/",
+                                        "cluster.redis=redis+sentinel://[::1,h/m",
+                                        "cluster.redis=rediss+sentinel://h/m"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct config *config = load(NULL, NULL, SETS(wrong[i]));
         if (config || report.errors != 1)
@@ -187,6 +200,8 @@ static void values_at_the_edges_are_taken(void **state)
                                         "cluster.redis=redis://u:p@h:6379/0 redis://h redis://[::1]:1/2",
                                         "cluster.redis=redis://u:p@/w@h",
                                         "cluster.redis=rediss://u:p@h:6380",
+                                        "cluster.redis=redis+sentinel://h/m redis://h",
+                                        "cluster.redis=redis+sentinel://u:p,/@w@h:1,[::1]:2,[::2],h/m-1.x_2/3",
                                         "cluster.redis="};
     for (size_t i = 0; i < sizeof right / sizeof *right; i++)
         config_free(good(NULL, NULL, SETS(right[i])));
@@ -449,14 +464,14 @@ static void printing_tells_where_from_and_hides_passwords(void **state)
     (void)state;
     struct config *config =
         good("[limits]\n\ntopics = 5\n", VARIABLES("SHOAL_LOG_LEVEL=debug", "SHOAL_NAMESPACE_DEFAULT_SLOW=skip"),
-             SETS("cluster.redis=redis://me:secret@h/1 redis://h2", "debug.echo=true"));
+             SETS("cluster.redis=redis://me:secret@h/1 redis+sentinel://me:secret@s1,s2:1/m", "debug.echo=true"));
     char *text = printed(config);
     assert_non_null(strstr(text, "(shoal.ini:3)\ntopics = 5\n"));
     assert_non_null(strstr(text, "(SHOAL_LOG_LEVEL)\nlevel = debug\n"));
     assert_non_null(strstr(text, "(SHOAL_NAMESPACE_DEFAULT_SLOW)\nslow = skip\n"));
     assert_non_null(strstr(text, "(--set)\necho = true\n"));
     assert_non_null(strstr(text, "(default)\nshards = auto\n"));
-    assert_non_null(strstr(text, "redis = redis://me:***@h/1\n    redis://h2\n"));
+    assert_non_null(strstr(text, "redis = redis://me:***@h/1\n    redis+sentinel://me:***@s1,s2:1/m\n"));
     assert_null(strstr(text, "secret@"));
     free(text);
     config_free(config);
@@ -466,6 +481,9 @@ static void secrets_are_not_in_reports(void **state)
 {
     (void)state;
     assert_null(load(NULL, NULL, SETS("cluster.redis=redis://me:hush@", "cluster.redsi=hush")));
+    assert_null(strstr(report.text, "hush"));
+    assert_null(load(NULL, NULL, SETS("cluster.redis=redis://h redis+sentinel://me:hush@h")));
+    assert_non_null(strstr(report.text, "server 2 is not of the form redis+sentinel://"));
     assert_null(strstr(report.text, "hush"));
 }
 
