@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "chance.h"
 #include "cluster/script.h"
 #include "redis_commands.h"
 #include "redis_real.h"
@@ -31,7 +32,7 @@ struct side {
 
 struct trial {
     uint64_t seed;
-    uint64_t random;
+    struct chance chance;
     bool trace;
     bool canary; /* it is to differ: nothing is printed */
     bool failed;
@@ -45,10 +46,7 @@ struct trial {
 
 static uint32_t below(struct trial *trial, uint32_t bound)
 {
-    uint64_t z = trial->random += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return (uint32_t)((z ^ z >> 31) % bound);
+    return chance_below(&trial->chance, bound);
 }
 
 /* --- words --- */
@@ -536,7 +534,8 @@ static void side_close(struct side *side)
 /* Returns whether the two agree. `slack`: the simulated one cuts its streams less well than it should. */
 static bool run(uint64_t seed, const struct redis_real *server, uint32_t slack, bool trace)
 {
-    struct trial trial = {.seed = seed, .random = seed, .trace = trace, .canary = slack > 0, .epochs = {"1", "2", "3"}};
+    struct trial trial = {
+        .seed = seed, .chance = {seed}, .trace = trace, .canary = slack > 0, .epochs = {"1", "2", "3"}};
     const struct redis_sim_options options = {.seed = seed, .clock = &clock_of_host, .servers = 1, .slack = slack};
     struct redis_sim *sim = trial.sim = redis_sim_create(&options);
     trial.messages_max = 1 + below(&trial, 50);
