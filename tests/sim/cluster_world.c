@@ -98,7 +98,7 @@ static void sabotage_begin(struct cluster_world *world)
     }
 }
 
-static void world_make(struct cluster_world *world, const struct cluster_options *options, struct verdict *verdict)
+static void world_make(struct cluster_world *world, const struct seed_options *options, struct verdict *verdict)
 {
     *world = (struct cluster_world){.options = options, .verdict = verdict};
     verdict->trace = options->trace;
@@ -377,7 +377,9 @@ static void world_free(struct cluster_world *world)
 static void sum_up(const struct cluster_world *world, struct cluster_result *result)
 {
     const struct cluster_record *record = &world->record;
-    result->digest = record->digest;
+    result->seed.digest = record->digest;
+    result->seed.work = redis_sim_counters(world->redis)->commands;
+    result->seed.sabotaged = sabotaged(world);
     result->publishes = record->publish_count;
     result->acknowledged = record->acknowledged;
     result->failed = record->failed;
@@ -386,14 +388,13 @@ static void sum_up(const struct cluster_world *world, struct cluster_result *res
     result->fetched = record->fetched;
     result->gaps = record->gaps;
     result->redis = *redis_sim_counters(world->redis);
-    result->sabotaged = sabotaged(world);
 }
 
-void cluster_world_run(const struct cluster_options *options, struct cluster_result *result)
+void cluster_world_run(const struct seed_options *options, struct cluster_result *result)
 {
     static struct cluster_world world; /* large, and only one at a time */
     *result = (struct cluster_result){0};
-    world_make(&world, options, &result->verdict);
+    world_make(&world, options, &result->seed.verdict);
     warm_up(&world);
     live(&world);
     if (!failed(&world)) {

@@ -17,6 +17,7 @@
 #include "cluster_profile.h"
 #include "fake_shard.h"
 #include "io_simulated.h"
+#include "seeds.h"
 
 enum cluster_sabotage {
     CLUSTER_SABOTAGE_NONE,
@@ -26,14 +27,6 @@ enum cluster_sabotage {
     CLUSTER_SABOTAGE_LOSE_LAST, /* nor a logged one */
     CLUSTER_SABOTAGE_LEAK_NAME, /* a shard forgets a reference */
     CLUSTER_SABOTAGES,
-};
-
-struct cluster_options {
-    uint64_t seed;
-    uint32_t steps; /* 0: as many as the seed says */
-    bool calm;      /* whatever the seed says */
-    enum cluster_sabotage sabotage;
-    bool trace;
 };
 
 /* One machine: its mesh, its shards, its link. */
@@ -50,7 +43,7 @@ struct cluster_host {
 };
 
 struct cluster_world {
-    const struct cluster_options *options;
+    const struct seed_options *options;
     struct cluster_profile profile;
     struct verdict *verdict;
     struct cluster_record record;
@@ -61,15 +54,15 @@ struct cluster_world {
     char servers[256];
 };
 
+/* What a run was worth. */
 struct cluster_result {
-    struct verdict verdict;
-    uint64_t digest;
+    struct seed_result seed;
     uint64_t publishes, acknowledged, failed, live_arrived, logged_arrived, fetched, gaps;
     struct redis_sim_counters redis;
-    bool sabotaged;
 };
 
-void cluster_world_run(const struct cluster_options *options, struct cluster_result *result);
+/* `options`: `sabotage` is an enum cluster_sabotage. */
+void cluster_world_run(const struct seed_options *options, struct cluster_result *result);
 
 /* The shard of a host that owns a topic. */
 struct fake_shard *cluster_owner(struct cluster_world *world, uint32_t host, uint32_t topic);

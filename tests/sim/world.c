@@ -38,7 +38,7 @@ struct host {
 };
 
 struct world {
-    const struct world_options *options;
+    const struct seed_options *options;
     struct profile profile;
     struct config *config;
     struct sim_network *network;
@@ -161,27 +161,27 @@ static void tell_history(struct world *world)
     }
 }
 
-static void world_make(struct world *world, const struct world_options *options, struct verdict *verdict)
+static void world_make(struct world *world, const struct seed_options *options, bool federated, struct verdict *verdict)
 {
     *world = (struct world){.options = options, .verdict = verdict};
     verdict->trace = options->trace;
-    profile_make(&world->profile, options->seed, options->steps, options->calm, options->federated);
+    profile_make(&world->profile, options->seed, options->steps, options->calm, federated);
     world->config = config_make(world->profile.config);
     world->network = sim_create(&world->profile.network);
     world->shard_count = world->profile.hosts * world->profile.shards;
     CHECK(world->shard_count <= SHARDS_OF_WORLD_MAX);
-    if (options->federated) {
+    if (federated) {
         redis_make(world);
     }
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
         host_make(world, i);
     }
     record_init(&world->record, verdict);
-    world->record.federated = options->federated;
-    world->record.restarts = options->federated && !world->profile.calm && !world->profile.cluster.durable;
+    world->record.federated = federated;
+    world->record.restarts = federated && !world->profile.calm && !world->profile.cluster.durable;
     tell_history(world);
     clients_init(&world->clients, &world->profile, world->config, world->network, &world->record);
-    world->clients.sabotage = options->sabotage;
+    world->clients.sabotage = (enum sabotage)options->sabotage;
     world->clients.sabotage_at = 50;
 }
 
@@ -463,7 +463,9 @@ static void leave(struct world *world)
 static void sum_up(struct world *world, struct world_result *result)
 {
     const struct clients *clients = &world->clients;
-    result->digest = world->record.digest;
+    result->seed.digest = world->record.digest;
+    result->seed.work = world->record.publish_count;
+    result->seed.sabotaged = clients->sabotaged;
     result->publishes = world->record.publish_count;
     result->delivered = world->record.delivered;
     result->answers = clients->answers;
@@ -472,7 +474,6 @@ static void sum_up(struct world *world, struct world_result *result)
     result->gaps = clients->gaps;
     result->closes = clients->closes;
     result->repeats = clients->repeats;
-    result->sabotaged = clients->sabotaged;
     if (world->redis) {
         result->redis = *redis_sim_counters(world->redis);
     }
@@ -485,11 +486,11 @@ static void sum_up(struct world *world, struct world_result *result)
     }
 }
 
-void world_run(const struct world_options *options, struct world_result *result)
+void world_run(const struct seed_options *options, bool federated, struct world_result *result)
 {
     static struct world world; /* large, and only one at a time */
     *result = (struct world_result){0};
-    world_make(&world, options, &result->verdict);
+    world_make(&world, options, federated, &result->seed.verdict);
     warm_up(&world);
     live(&world);
     if (!failed(&world)) {
