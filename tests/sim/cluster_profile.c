@@ -103,6 +103,14 @@ void cluster_servers_write(const struct cluster_profile *profile, char *out, siz
     }
 }
 
+struct redis_sim *cluster_redis_create(const struct cluster_profile *profile, const struct clock *clock, bool trace)
+{
+    struct redis_sim_options options = profile->redis;
+    options.clock = clock;
+    options.trace = trace;
+    return redis_sim_create(&options);
+}
+
 struct link_settings cluster_link_settings(const struct cluster_profile *profile, const char *servers, const char *node)
 {
     return (struct link_settings){

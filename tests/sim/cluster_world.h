@@ -13,11 +13,10 @@
 #ifndef SHOAL_TESTS_CLUSTER_WORLD_H
 #define SHOAL_TESTS_CLUSTER_WORLD_H
 
-#include "cluster/link.h"
 #include "cluster_profile.h"
 #include "fake_shard.h"
-#include "io_simulated.h"
 #include "seeds.h"
+#include "sim_host.h"
 
 enum cluster_sabotage {
     CLUSTER_SABOTAGE_NONE,
@@ -29,19 +28,6 @@ enum cluster_sabotage {
     CLUSTER_SABOTAGES,
 };
 
-/* One machine: its mesh, its shards, its link. */
-struct cluster_host {
-    struct clock clock; /* its own: wall clocks are apart */
-    const struct cluster_world *world;
-    int64_t apart_ms;
-    struct mesh mesh;
-    struct redis_room *room;
-    struct link *link;
-    _Atomic uint32_t connections;
-    struct fake_shard shards[CLUSTER_SHARDS_MAX];
-    char name[16];
-};
-
 struct cluster_world {
     const struct seed_options *options;
     struct cluster_profile profile;
@@ -49,9 +35,8 @@ struct cluster_world {
     struct cluster_record record;
     struct sim_network *network; /* for its clock and its chance */
     struct redis_sim *redis;
-    int64_t now_us;
-    struct cluster_host hosts[CLUSTER_HOSTS_MAX];
-    char servers[256];
+    struct sim_host hosts[CLUSTER_HOSTS_MAX];
+    struct fake_shard shards[CLUSTER_HOSTS_MAX][CLUSTER_SHARDS_MAX];
 };
 
 /* What a run was worth. */

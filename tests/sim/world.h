@@ -22,7 +22,6 @@ struct world_result {
     struct seed_result seed;
     uint64_t publishes, delivered, answers, refusals, resumes, gaps, closes, repeats;
     uint64_t mesh_full, held, slow_disconnects, copies;
-    struct redis_sim_counters redis;
 };
 
 /* `options`: `sabotage` is an enum sabotage. `federated`: several hosts. */
