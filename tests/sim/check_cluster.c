@@ -32,7 +32,7 @@ bool cluster_is_settled(struct cluster_world *world)
     char why[192];
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
         for (uint32_t j = 0; j < world->profile.shards; j++) {
-            if (!shard_is_settled(&world->hosts[i].shards[j])) {
+            if (!shard_is_settled(&world->shards[i][j])) {
                 return false;
             }
         }
@@ -50,7 +50,7 @@ static void check_answers(struct cluster_world *world, uint32_t host)
         verdict_fail(world->verdict, CHECK_LOSS, "host %u does not become ready: %s", host, why);
     }
     for (uint32_t i = 0; i < world->profile.shards; i++) {
-        const struct fake_shard *shard = &world->hosts[host].shards[i];
+        const struct fake_shard *shard = &world->shards[host][i];
         if (shard->relays_out || shard->pending_count) {
             verdict_fail(world->verdict, CHECK_LOSS, "host %u, shard %u waits for %u answers, %u are not sent", host, i,
                          shard->relays_out, shard->pending_count);
@@ -173,7 +173,7 @@ static bool filter_expects(struct cluster_world *world, uint32_t host, const str
     for (uint32_t i = 0; i < CLUSTER_FILTERS; i++) {
         bool known = world->profile.filters_max >= CLUSTER_FILTERS && levels_of(i) >= world->profile.filter_levels;
         for (uint32_t j = 0; j < world->profile.shards && known && filter_covers(i, publish->topic); j++) {
-            const struct fake_filter *filter = &world->hosts[host].shards[j].filters[i];
+            const struct fake_filter *filter = &world->shards[host][j].filters[i];
             if (filter->asked && filter->told && filter->told_at < publish->sent_at) {
                 return true;
             }

@@ -3,26 +3,7 @@
 
 #include <stdio.h>
 
-/* The seed's own stream of chance, apart from the world's: splitmix64. */
-struct chance {
-    uint64_t state;
-};
-
-static uint32_t below(struct chance *chance, uint32_t bound)
-{
-    uint64_t z = chance->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return (uint32_t)((z ^ z >> 31) % bound);
-}
-
-static uint32_t one_of(struct chance *chance, const uint32_t *values, uint32_t count)
-{
-    return values[below(chance, count)];
-}
-
-#define ONE_OF(chance, ...)                                                                                            \
-    one_of((chance), (const uint32_t[]){__VA_ARGS__}, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+#include "chance.h"
 
 /* Rates are times in 10000 steps: a run has some thousand of them. */
 static void make_mischief(struct redis_mischief *mischief, struct chance *chance)
@@ -58,10 +39,10 @@ static void make_redis(struct cluster_profile *profile, struct chance *chance, u
         .lag_us_max = ONE_OF(chance, 0, 100000, 2000000),
         .output_max = calm ? 0 : ONE_OF(chance, 0, 0, 3000, 100000),
         .slack = ONE_OF(chance, 0, 10, 100),
-        .evicts_anything = below(chance, 2) == 0,
-        .password = below(chance, 2) ? "secret" : NULL,
+        .evicts_anything = chance_below(chance, 2) == 0,
+        .password = chance_below(chance, 2) ? "secret" : NULL,
     };
-    profile->durable = below(chance, 3) == 0;
+    profile->durable = chance_below(chance, 3) == 0;
     if (!calm) {
         make_mischief(&profile->redis.mischief, chance);
         if (!profile->durable) {
@@ -92,7 +73,7 @@ void cluster_profile_make(struct cluster_profile *profile, uint64_t seed, uint32
 {
     struct chance chance = {.state = seed * 0xD1342543DE82EF95u + 13};
     *profile = (struct cluster_profile){0};
-    profile->calm = below(&chance, 3) == 0 || calm;
+    profile->calm = chance_below(&chance, 3) == 0 || calm;
     profile->hosts = ONE_OF(&chance, 1, 2, 2, 3, 4);
     profile->shards = ONE_OF(&chance, 1, 2, 3);
     profile->servers = ONE_OF(&chance, 1, 1, 2, 3);
@@ -120,6 +101,14 @@ void cluster_servers_write(const struct cluster_profile *profile, char *out, siz
         size += (size_t)snprintf(out + size, room - size, "%sredis://%s%s%sredis%u:6379", i ? " " : "",
                                  password ? ":" : "", password ? password : "", password ? "@" : "", i);
     }
+}
+
+struct redis_sim *cluster_redis_create(const struct cluster_profile *profile, const struct clock *clock, bool trace)
+{
+    struct redis_sim_options options = profile->redis;
+    options.clock = clock;
+    options.trace = trace;
+    return redis_sim_create(&options);
 }
 
 struct link_settings cluster_link_settings(const struct cluster_profile *profile, const char *servers, const char *node)

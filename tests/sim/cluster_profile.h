@@ -24,7 +24,7 @@ struct cluster_profile {
     uint32_t timeout_ms, probe_ms, wait_ms, subscribe_rate, filters_max, filter_levels;
     uint64_t queue_bytes_max;
     bool durable;
-    struct redis_sim_options redis; /* but for clock and trace */
+    struct redis_sim_options redis; /* but for clock and trace: cluster_redis_create() */
 };
 
 /* `steps` 0: as many as the seed says. `calm`: whatever the seed says. */
@@ -32,6 +32,9 @@ void cluster_profile_make(struct cluster_profile *profile, uint64_t seed, uint32
 
 /* Their URLs, separated by spaces. */
 void cluster_servers_write(const struct cluster_profile *profile, char *out, size_t room);
+
+/* Redis as this profile has it, with the network's clock. Gives it; redis_sim_destroy(). */
+struct redis_sim *cluster_redis_create(const struct cluster_profile *profile, const struct clock *clock, bool trace);
 
 /* What a link of this profile is set to. Borrows the texts. */
 struct link_settings cluster_link_settings(const struct cluster_profile *profile, const char *servers,

@@ -1,8 +1,6 @@
 /* cluster_world: see cluster_world.h. */
 #include "cluster_world.h"
 
-#include <stdlib.h>
-
 #include "base/check.h"
 #include "check_cluster.h"
 #include "cluster/link_stats.h"
@@ -12,78 +10,35 @@
 #define SETTLE_STILL      100
 #define SETTLE_STEP_US    20000
 #define LEAVE_ROUNDS      200
-#define WALL_MS           1700000000000
 
 /* --- making --- */
-
-static int64_t host_monotonic_us(const struct clock *clock)
-{
-    return ((const struct cluster_host *)clock)->world->now_us;
-}
-
-static int64_t host_wall_ms(const struct clock *clock)
-{
-    const struct cluster_host *host = (const struct cluster_host *)clock;
-    return WALL_MS + host->world->now_us / 1000 + host->apart_ms;
-}
 
 static uint32_t random_below(struct cluster_world *world, uint32_t bound)
 {
     return sim_random(world->network, bound);
 }
 
-static void advance(struct cluster_world *world, int64_t us)
-{
-    sim_advance(world->network, us);
-    world->now_us = sim_now_us(world->network);
-}
-
-static void link_make(struct cluster_world *world, uint32_t number)
-{
-    struct cluster_host *host = &world->hosts[number];
-    const struct cluster_profile *profile = &world->profile;
-    const struct link_setup setup = {
-        .mesh = &host->mesh,
-        .peer = profile->shards + 1,
-        .shard_count = profile->shards,
-        .clock = &host->clock,
-        .redis = host->room,
-        .connections = &host->connections,
-        .instance = world->options->seed * 100 + number + 1,
-        .seed = world->options->seed * 31 + number,
-        .settings = cluster_link_settings(profile, world->servers, host->name),
-    };
-    const char *problem = NULL;
-    host->link = link_create(&setup, &problem);
-    CHECK_MSG(host->link, "%s", problem);
-}
-
 static void host_make(struct cluster_world *world, uint32_t number)
 {
-    struct cluster_host *host = &world->hosts[number];
+    struct sim_host *host = &world->hosts[number];
     const struct cluster_profile *profile = &world->profile;
-    host->clock = (struct clock){host_monotonic_us, host_wall_ms};
-    host->world = world;
-    host->apart_ms = (int64_t)random_below(world, 7200000) - 3600000;
-    host->room = redis_sim_room(world->redis);
-    snprintf(host->name, sizeof host->name, "host%u", number);
-    CHECK(mesh_init(&host->mesh, profile->shards + 2, profile->mesh_slots));
+    sim_host_init(host, world->network, profile->shards, profile->mesh_slots, true);
+    sim_host_join(host, number, world->options->seed, world->redis, profile);
     for (uint32_t i = 0; i < profile->shards; i++) {
-        host->shards[i] = (struct fake_shard){
+        world->shards[number][i] = (struct fake_shard){
             .record = &world->record,
             .mesh = &host->mesh,
+            .clock = &host->clock,
             .host = number,
             .shard = i,
             .shard_count = profile->shards,
-            .link_peer = profile->shards + 1,
+            .link_peer = sim_host_link_peer(host),
             .calm = profile->calm,
             .durable = profile->durable,
             .history_max = profile->history_max,
             .stream_max = profile->stream_max,
-            .now_us = &world->now_us,
         };
     }
-    link_make(world, number);
 }
 
 static void sabotage_begin(struct cluster_world *world)
@@ -94,23 +49,19 @@ static void sabotage_begin(struct cluster_world *world)
         [CLUSTER_SABOTAGE_LEAK_NAME] = FAKE_LEAKS_NAME,
     };
     for (uint32_t i = 0; i < world->profile.shards; i++) {
-        world->hosts[0].shards[i].sabotage = (uint8_t)fakes[world->options->sabotage];
+        world->shards[0][i].sabotage = (uint8_t)fakes[world->options->sabotage];
     }
 }
 
-static void world_make(struct cluster_world *world, const struct cluster_options *options, struct verdict *verdict)
+static void world_make(struct cluster_world *world, const struct seed_options *options, struct verdict *verdict)
 {
     *world = (struct cluster_world){.options = options, .verdict = verdict};
     verdict->trace = options->trace;
     cluster_profile_make(&world->profile, options->seed, options->steps, options->calm);
     const struct sim_options network = {.seed = options->seed, .start_us = 1000000};
     world->network = sim_create(&network);
-    world->now_us = sim_now_us(world->network);
-    world->profile.redis.clock = sim_clock(world->network);
-    world->profile.redis.trace = options->trace;
-    world->redis = redis_sim_create(&world->profile.redis);
+    world->redis = cluster_redis_create(&world->profile, sim_clock(world->network), options->trace);
     cluster_record_init(&world->record, verdict);
-    cluster_servers_write(&world->profile, world->servers, sizeof world->servers);
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
         host_make(world, i);
     }
@@ -119,7 +70,7 @@ static void world_make(struct cluster_world *world, const struct cluster_options
 
 struct fake_shard *cluster_owner(struct cluster_world *world, uint32_t host, uint32_t topic)
 {
-    return &world->hosts[host].shards[name_owner(name_hash(topic_span(topic)), world->profile.shards)];
+    return &world->shards[host][name_owner(name_hash(topic_span(topic)), world->profile.shards)];
 }
 
 /* --- turning --- */
@@ -133,7 +84,7 @@ static void turn_all(struct cluster_world *world)
 {
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
         for (uint32_t j = 0; j < world->profile.shards; j++) {
-            fake_shard_turn(&world->hosts[i].shards[j]);
+            fake_shard_turn(&world->shards[i][j]);
         }
         turn_link(world, i);
     }
@@ -173,7 +124,7 @@ static void try_again(struct cluster_world *world)
 
 static void change_filter(struct cluster_world *world, uint32_t host)
 {
-    struct fake_shard *shard = &world->hosts[host].shards[random_below(world, world->profile.shards)];
+    struct fake_shard *shard = &world->shards[host][random_below(world, world->profile.shards)];
     uint32_t filter = random_below(world, CLUSTER_FILTERS);
     if (!shard->filters[filter].asked || shard->filters[filter].told) {
         fake_shard_filter(shard, filter, !shard->filters[filter].asked);
@@ -214,9 +165,9 @@ static void pass_time(struct cluster_world *world)
 {
     uint32_t chosen = random_below(world, 100);
     if (random_below(world, 1000) < world->profile.jump) {
-        advance(world, random_below(world, (uint32_t)world->profile.jump_us_max));
+        sim_advance(world->network, random_below(world, (uint32_t)world->profile.jump_us_max));
     } else {
-        advance(world, random_below(world, chosen < 70 ? 1000 : chosen < 95 ? 20000 : 200000));
+        sim_advance(world->network, random_below(world, chosen < 70 ? 1000 : chosen < 95 ? 20000 : 200000));
     }
 }
 
@@ -231,7 +182,7 @@ static void step(struct cluster_world *world)
         turn_link(world, host);
         check_bounds(world, host);
     } else if (act < 7) {
-        fake_shard_turn(&world->hosts[host].shards[random_below(world, world->profile.shards)]);
+        fake_shard_turn(&world->shards[host][random_below(world, world->profile.shards)]);
     } else if (act < 8) {
         redis_sim_turn(world->redis);
     } else {
@@ -268,7 +219,7 @@ static void come_to_rest(struct cluster_world *world)
     for (uint32_t round = 0; round < SETTLE_ROUNDS_MAX && still < SETTLE_STILL && !failed(world); round++) {
         world->record.step++;
         turn_all(world);
-        advance(world, SETTLE_STEP_US);
+        sim_advance(world->network, SETTLE_STEP_US);
         uint64_t now = world->record.live_arrived + world->record.logged_arrived + world->record.fetched;
         still = cluster_is_settled(world) && now == arrived ? still + 1 : 0;
         arrived = now;
@@ -322,12 +273,12 @@ static void leave(struct cluster_world *world)
 {
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
         for (uint32_t j = 0; j < world->profile.shards; j++) {
-            give_up_all(&world->hosts[i].shards[j]);
+            give_up_all(&world->shards[i][j]);
         }
     }
     for (uint32_t round = 0; round < LEAVE_ROUNDS && !failed(world); round++) {
         turn_all(world);
-        advance(world, SETTLE_STEP_US);
+        sim_advance(world->network, SETTLE_STEP_US);
     }
     if (!failed(world)) {
         check_cluster_left(world);
@@ -338,22 +289,21 @@ static bool sabotaged(const struct cluster_world *world)
 {
     bool found = redis_sim_sabotaged(world->redis);
     for (uint32_t i = 0; i < world->profile.shards; i++) {
-        found |= world->hosts[0].shards[i].sabotaged;
+        found |= world->shards[0][i].sabotaged;
     }
     return found;
 }
 
 static void host_free(struct cluster_world *world, uint32_t number)
 {
-    struct cluster_host *host = &world->hosts[number];
-    link_destroy(host->link);
+    sim_host_part(&world->hosts[number]);
     for (uint32_t i = 0; i < world->profile.shards; i++) {
-        host->shards[i].pending_count = 0;
-        fake_shard_turn(&host->shards[i]); /* what is left in its rings */
-        fake_shard_free(&host->shards[i]);
+        struct fake_shard *shard = &world->shards[number][i];
+        shard->pending_count = 0;
+        fake_shard_turn(shard); /* what is left in its rings */
+        fake_shard_free(shard);
     }
-    redis_destroy(host->room);
-    mesh_destroy(&host->mesh);
+    sim_host_free(&world->hosts[number]);
 }
 
 static void world_free(struct cluster_world *world)
@@ -377,7 +327,9 @@ static void world_free(struct cluster_world *world)
 static void sum_up(const struct cluster_world *world, struct cluster_result *result)
 {
     const struct cluster_record *record = &world->record;
-    result->digest = record->digest;
+    result->seed.digest = record->digest;
+    result->seed.work = redis_sim_counters(world->redis)->commands;
+    result->seed.sabotaged = sabotaged(world);
     result->publishes = record->publish_count;
     result->acknowledged = record->acknowledged;
     result->failed = record->failed;
@@ -386,14 +338,13 @@ static void sum_up(const struct cluster_world *world, struct cluster_result *res
     result->fetched = record->fetched;
     result->gaps = record->gaps;
     result->redis = *redis_sim_counters(world->redis);
-    result->sabotaged = sabotaged(world);
 }
 
-void cluster_world_run(const struct cluster_options *options, struct cluster_result *result)
+void cluster_world_run(const struct seed_options *options, struct cluster_result *result)
 {
     static struct cluster_world world; /* large, and only one at a time */
     *result = (struct cluster_result){0};
-    world_make(&world, options, &result->verdict);
+    world_make(&world, options, &result->seed.verdict);
     warm_up(&world);
     live(&world);
     if (!failed(&world)) {

@@ -13,10 +13,10 @@
 #ifndef SHOAL_TESTS_CLUSTER_WORLD_H
 #define SHOAL_TESTS_CLUSTER_WORLD_H
 
-#include "cluster/link.h"
 #include "cluster_profile.h"
 #include "fake_shard.h"
-#include "io_simulated.h"
+#include "seeds.h"
+#include "sim_host.h"
 
 enum cluster_sabotage {
     CLUSTER_SABOTAGE_NONE,
@@ -28,48 +28,26 @@ enum cluster_sabotage {
     CLUSTER_SABOTAGES,
 };
 
-struct cluster_options {
-    uint64_t seed;
-    uint32_t steps; /* 0: as many as the seed says */
-    bool calm;      /* whatever the seed says */
-    enum cluster_sabotage sabotage;
-    bool trace;
-};
-
-/* One machine: its mesh, its shards, its link. */
-struct cluster_host {
-    struct clock clock; /* its own: wall clocks are apart */
-    const struct cluster_world *world;
-    int64_t apart_ms;
-    struct mesh mesh;
-    struct redis_room *room;
-    struct link *link;
-    _Atomic uint32_t connections;
-    struct fake_shard shards[CLUSTER_SHARDS_MAX];
-    char name[16];
-};
-
 struct cluster_world {
-    const struct cluster_options *options;
+    const struct seed_options *options;
     struct cluster_profile profile;
     struct verdict *verdict;
     struct cluster_record record;
     struct sim_network *network; /* for its clock and its chance */
     struct redis_sim *redis;
-    int64_t now_us;
-    struct cluster_host hosts[CLUSTER_HOSTS_MAX];
-    char servers[256];
+    struct sim_host hosts[CLUSTER_HOSTS_MAX];
+    struct fake_shard shards[CLUSTER_HOSTS_MAX][CLUSTER_SHARDS_MAX];
 };
 
+/* What a run was worth. */
 struct cluster_result {
-    struct verdict verdict;
-    uint64_t digest;
+    struct seed_result seed;
     uint64_t publishes, acknowledged, failed, live_arrived, logged_arrived, fetched, gaps;
     struct redis_sim_counters redis;
-    bool sabotaged;
 };
 
-void cluster_world_run(const struct cluster_options *options, struct cluster_result *result);
+/* `options`: `sabotage` is an enum cluster_sabotage. */
+void cluster_world_run(const struct seed_options *options, struct cluster_result *result);
 
 /* The shard of a host that owns a topic. */
 struct fake_shard *cluster_owner(struct cluster_world *world, uint32_t host, uint32_t topic);

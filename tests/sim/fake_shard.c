@@ -350,7 +350,7 @@ static void fetched(struct fake_shard *shard, struct relay *relay)
         } else {
             shard->away++;
             topic->stale = true;
-            topic->retry_us = *shard->now_us + RETRY_US;
+            topic->retry_us = shard->clock->monotonic_us(shard->clock) + RETRY_US;
         }
     }
     relay_free(relay);
@@ -383,7 +383,7 @@ static void fetch_what_is_stale(struct fake_shard *shard)
     for (uint32_t i = CLUSTER_TOPICS / 2; i < CLUSTER_TOPICS; i++) {
         struct fake_topic *topic = &shard->topics[i];
         if (topic->wanted && topic->confirmed && topic->stale && !topic->fetching &&
-            topic->retry_us <= *shard->now_us) {
+            topic->retry_us <= shard->clock->monotonic_us(shard->clock)) {
             fetch(shard, i);
         }
     }

@@ -10,6 +10,7 @@
 #ifndef SHOAL_TESTS_FAKE_SHARD_H
 #define SHOAL_TESTS_FAKE_SHARD_H
 
+#include "base/clock.h"
 #include "cluster_record.h"
 #include "mesh/mesh.h"
 #include "mesh/name.h"
@@ -44,11 +45,11 @@ struct fake_filter {
 struct fake_shard {
     struct cluster_record *record;
     struct mesh *mesh;
+    const struct clock *clock;
     uint32_t host, shard, shard_count, link_peer;
     bool calm;
     bool durable; /* epochs are kept, whatever happens */
     uint32_t history_max, stream_max;
-    const int64_t *now_us;
     struct fake_topic topics[CLUSTER_TOPICS];
     struct fake_filter filters[CLUSTER_FILTERS];
     struct envelope *pending; /* that found no room */

@@ -4,34 +4,14 @@
 #include <stdio.h>
 
 #include "base/check.h"
-
-/* The seed's own stream of chance, apart from the network's: splitmix64. */
-struct chance {
-    uint64_t state;
-};
-
-static uint32_t below(struct chance *chance, uint32_t bound)
-{
-    uint64_t z = chance->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return (uint32_t)((z ^ z >> 31) % bound);
-}
-
-static uint32_t one_of(struct chance *chance, const uint32_t *values, uint32_t count)
-{
-    return values[below(chance, count)];
-}
-
-#define ONE_OF(chance, ...)                                                                                            \
-    one_of((chance), (const uint32_t[]){__VA_ARGS__}, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+#include "chance.h"
 
 static void make_network(struct profile *profile, struct chance *chance, uint64_t seed)
 {
     bool calm = profile->calm;
     profile->network = (struct sim_options){
         .seed = seed,
-        .start_us = (int64_t)below(chance, 100) * 1000000,
+        .start_us = (int64_t)chance_below(chance, 100) * 1000000,
         .window_bytes = calm ? 65536 : ONE_OF(chance, 200, 1000, 4096, 65536),
         .backlog = calm ? 64 : ONE_OF(chance, 2, 64),
         .delay_us_max = ONE_OF(chance, 0, 100, 2000, 50000),
@@ -47,7 +27,7 @@ static void make_network(struct profile *profile, struct chance *chance, uint64_
         .receive_buffers = ONE_OF(chance, 1, 4, 64),
         .receive_buffer_size = ONE_OF(chance, 64, 512, 8192),
         .batch = ONE_OF(chance, 1, 4, 64),
-        .peer_addresses = below(chance, 2) == 0,
+        .peer_addresses = chance_below(chance, 2) == 0,
     };
 }
 
@@ -78,7 +58,7 @@ static void make_config(struct profile *profile, struct chance *chance)
     uint32_t backlog = calm ? 1000000000 : ONE_OF(chance, 4096, 10000, 1000000); /* calm: more than all that is said */
     uint32_t kept = ONE_OF(chance, 3, 20, 300);
     uint32_t interval = ONE_OF(chance, 1, 5, 30);
-    const char *slow = below(chance, 2) ? "skip" : "conflate";
+    const char *slow = chance_below(chance, 2) ? "skip" : "conflate";
     int size = snprintf(
         profile->config, sizeof profile->config,
         "[listen]\naddress=127.0.0.1:0\n[broker]\nnode=sim\nshards=%u\nmesh_slots=%u\ndrain_s=%u\n"
@@ -97,8 +77,8 @@ static void make_config(struct profile *profile, struct chance *chance)
         calm ? 10000 : ONE_OF(chance, 100, 10000), calm ? 1000 : ONE_OF(chance, 2, 1000),
         calm ? 262144 : ONE_OF(chance, 4096, 262144), ONE_OF(chance, 4096, 262144), ONE_OF(chance, 1, 10, 1024),
         calm ? 0 : ONE_OF(chance, 0, 0, 20), calm ? 0 : ONE_OF(chance, 0, 0, 12), interval,
-        interval + ONE_OF(chance, 1, 3, 45), ONE_OF(chance, 1, 10, 60), below(chance, 2) ? "true" : "false", backlog,
-        backlog, kept, backlog, backlog, backlog, slow, ONE_OF(chance, 1, 10, 1000), backlog,
+        interval + ONE_OF(chance, 1, 3, 45), ONE_OF(chance, 1, 10, 60), chance_below(chance, 2) ? "true" : "false",
+        backlog, backlog, kept, backlog, backlog, backlog, slow, ONE_OF(chance, 1, 10, 1000), backlog,
         ONE_OF(chance, 1024, 3000, 100000));
     CHECK(size > 0 && (size_t)size < sizeof profile->config);
 }
@@ -137,15 +117,15 @@ void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool c
 {
     struct chance chance = {.state = seed * 0xD1342543DE82EF95u + 7};
     *profile = (struct profile){0};
-    profile->calm = below(&chance, 4) == 0 || calm;
+    profile->calm = chance_below(&chance, 4) == 0 || calm;
     profile->hosts = 1;
     profile->shards = ONE_OF(&chance, 1, 2, 3, 5);
     profile->clients = ONE_OF(&chance, 3, 8, 20);
     uint32_t own_steps = ONE_OF(&chance, 3000, 10000, 40000);
     profile->steps = steps ? steps : own_steps;
-    profile->drain_at = below(&chance, 6) == 0 ? 1 + below(&chance, profile->steps) : 0;
+    profile->drain_at = chance_below(&chance, 6) == 0 ? 1 + chance_below(&chance, profile->steps) : 0;
     profile->reload = (uint16_t)ONE_OF(&chance, 0, 0, 10);
-    profile->overlaps = below(&chance, 3) == 0;
+    profile->overlaps = chance_below(&chance, 3) == 0;
     make_network(profile, &chance, seed);
     make_habits(profile, &chance);
     make_config(profile, &chance);

@@ -9,6 +9,7 @@
 #ifndef SHOAL_TESTS_REDIS_SIM_H
 #define SHOAL_TESTS_REDIS_SIM_H
 
+#include "chance.h"
 #include "redis_commands.h"
 #include "redis_simulated.h"
 
@@ -86,7 +87,7 @@ struct sim_redis {
 
 struct redis_sim {
     struct redis_sim_options options;
-    uint64_t random;
+    struct chance chance;
     uint64_t order;
     uint32_t next_number;
     bool calm;

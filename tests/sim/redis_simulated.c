@@ -12,13 +12,9 @@ int64_t sim_redis_now_us(const struct redis_sim *sim)
     return sim->options.clock->monotonic_us(sim->options.clock);
 }
 
-/* splitmix64 */
 uint32_t sim_redis_random(struct redis_sim *sim, uint32_t bound)
 {
-    uint64_t z = sim->random += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return (uint32_t)((z ^ z >> 31) % bound);
+    return chance_below(&sim->chance, bound);
 }
 
 int64_t sim_redis_delay(struct redis_sim *sim)
@@ -427,7 +423,7 @@ struct redis_sim *redis_sim_create(const struct redis_sim_options *options)
     struct redis_sim *sim = calloc(1, sizeof *sim);
     CHECK(sim && options->servers <= SIM_SERVERS_MAX);
     sim->options = *options;
-    sim->random = options->seed * 0xD1342543DE82EF95u + 11;
+    sim->chance.state = options->seed * 0xD1342543DE82EF95u + 11;
     for (uint32_t i = 0; i < options->servers; i++) {
         process_start(sim, i, store_create());
     }

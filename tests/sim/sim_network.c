@@ -33,7 +33,7 @@ struct sim_network *sim_create(const struct sim_options *options)
     if (network->options.backlog == 0)
         network->options.backlog = 4096;
     network->now_us = options->start_us;
-    network->random = options->seed * 0x9E3779B97F4A7C15u + 1;
+    network->chance.state = options->seed * 0x9E3779B97F4A7C15u + 1;
     network->link_free = network->readable_first = network->readable_last = SIM_NONE;
     return network;
 }
@@ -81,13 +81,9 @@ void sim_destroy(struct sim_network *network)
 
 /* --- chance and time ---------------------------------------------------------------------------------------- */
 
-/* splitmix64 */
 uint32_t sim_random(struct sim_network *network, uint32_t bound)
 {
-    uint64_t z = network->random += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return bound == 0 ? 0 : (uint32_t)((z ^ z >> 31) % bound);
+    return chance_below(&network->chance, bound);
 }
 
 bool sim_chance(struct sim_network *network, uint16_t in_1000)

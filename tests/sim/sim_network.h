@@ -10,6 +10,7 @@
 #include <assert.h>
 
 #include "base/check.h"
+#include "chance.h"
 #include "io_simulated.h"
 
 enum segment_kind {
@@ -86,7 +87,7 @@ struct sim_network {
     struct clock clock; /* first: sim_clock() */
     struct sim_options options;
     int64_t now_us;
-    uint64_t random;
+    struct chance chance;
     struct link *links;
     uint32_t link_count, link_room, link_free;
     struct notice *notices; /* a heap, the earliest first */

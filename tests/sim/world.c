@@ -8,7 +8,7 @@
 #include "check_loss.h"
 #include "check_references.h"
 #include "check_spread.h"
-#include "cluster/link.h"
+#include "sim_host.h"
 
 enum { SHARDS_OF_WORLD_MAX = 9 };
 
@@ -25,26 +25,13 @@ enum { SHARDS_OF_WORLD_MAX = 9 };
 #define LEAVE_LINK_STEP_US  50000
 #define LEAVE_LINK_ROUNDS   500
 
-/* One machine. Its wall clock is apart from the others'. */
-struct host {
-    struct clock clock; /* first */
-    const struct sim_network *network;
-    int64_t apart_ms;
-    struct mesh mesh;
-    struct redis_room *room; /* NULL: it stands alone */
-    struct link *link;
-    _Atomic uint32_t connections;
-    char name[16];
-};
-
 struct world {
-    const struct world_options *options;
+    const struct seed_options *options;
     struct profile profile;
     struct config *config;
     struct sim_network *network;
     struct redis_sim *redis; /* NULL: one host alone */
-    char servers[256];
-    struct host hosts[RECORD_HOSTS_MAX];
+    struct sim_host hosts[RECORD_HOSTS_MAX];
     uint32_t shard_count; /* of all hosts, in a row */
     struct shard *shards[SHARDS_OF_WORLD_MAX];
     struct io *rooms[SHARDS_OF_WORLD_MAX];
@@ -68,22 +55,10 @@ static struct config *config_make(const char *text)
     return config;
 }
 
-static int64_t host_monotonic_us(const struct clock *clock)
-{
-    return sim_now_us(((const struct host *)clock)->network);
-}
-
-static int64_t host_wall_ms(const struct clock *clock)
-{
-    const struct host *host = (const struct host *)clock;
-    const struct clock *network = sim_clock((struct sim_network *)(uintptr_t)host->network);
-    return network->wall_ms(network) + host->apart_ms;
-}
-
 /* `number` among those of all hosts. */
 static void shard_make(struct world *world, uint32_t number)
 {
-    struct host *host = &world->hosts[number / world->profile.shards];
+    struct sim_host *host = &world->hosts[number / world->profile.shards];
     world->rooms[number] = sim_room_create(world->network, &world->profile.io);
     CHECK(io_listen(world->rooms[number], -1) == 0);
     const struct shard_setup setup = {
@@ -95,57 +70,22 @@ static void shard_make(struct world *world, uint32_t number)
         .config = world->config,
         .connections = &host->connections,
         .seed = world->options->seed + ((uint64_t)number << 32),
-        .link_peer = world->redis ? world->profile.shards + 1 : 0,
+        .link_peer = world->redis ? sim_host_link_peer(host) : 0,
     };
     world->shards[number] = shard_create(&setup);
     CHECK(world->shards[number]);
 }
 
-static void link_make(struct world *world, uint32_t number)
-{
-    struct host *host = &world->hosts[number];
-    const struct cluster_profile *profile = &world->profile.cluster;
-    const struct link_setup setup = {
-        .mesh = &host->mesh,
-        .peer = world->profile.shards + 1,
-        .shard_count = world->profile.shards,
-        .clock = &host->clock,
-        .redis = host->room,
-        .connections = &host->connections,
-        .instance = world->options->seed * 100 + number + 1,
-        .seed = world->options->seed,
-        .settings = cluster_link_settings(profile, world->servers, host->name),
-    };
-    const char *problem = NULL;
-    host->link = link_create(&setup, &problem);
-    CHECK_MSG(host->link, "%s", problem);
-}
-
 static void host_make(struct world *world, uint32_t number)
 {
-    struct host *host = &world->hosts[number];
-    host->clock = (struct clock){host_monotonic_us, host_wall_ms};
-    host->network = world->network;
-    uint32_t peers = world->profile.shards + (world->redis ? 2 : 0); /* and the control thread's, and the link's */
-    CHECK(mesh_init(&host->mesh, peers, world->config->broker.mesh_slots));
+    struct sim_host *host = &world->hosts[number];
+    sim_host_init(host, world->network, world->profile.shards, world->config->broker.mesh_slots, world->redis);
     if (world->redis) {
-        snprintf(host->name, sizeof host->name, "host%u", number);
-        host->apart_ms = (int64_t)sim_random(world->network, 7200000) - 3600000;
-        host->room = redis_sim_room(world->redis);
-        link_make(world, number);
+        sim_host_join(host, number, world->options->seed, world->redis, &world->profile.cluster);
     }
     for (uint32_t i = 0; i < world->profile.shards; i++) {
         shard_make(world, number * world->profile.shards + i);
     }
-}
-
-static void redis_make(struct world *world)
-{
-    struct cluster_profile *profile = &world->profile.cluster;
-    profile->redis.clock = sim_clock(world->network);
-    profile->redis.trace = world->options->trace;
-    cluster_servers_write(profile, world->servers, sizeof world->servers);
-    world->redis = redis_sim_create(&profile->redis);
 }
 
 /* What the record may rely on: history that neither bytes nor age cut short. */
@@ -161,38 +101,28 @@ static void tell_history(struct world *world)
     }
 }
 
-static void world_make(struct world *world, const struct world_options *options, struct verdict *verdict)
+static void world_make(struct world *world, const struct seed_options *options, bool federated, struct verdict *verdict)
 {
     *world = (struct world){.options = options, .verdict = verdict};
     verdict->trace = options->trace;
-    profile_make(&world->profile, options->seed, options->steps, options->calm, options->federated);
+    profile_make(&world->profile, options->seed, options->steps, options->calm, federated);
     world->config = config_make(world->profile.config);
     world->network = sim_create(&world->profile.network);
     world->shard_count = world->profile.hosts * world->profile.shards;
     CHECK(world->shard_count <= SHARDS_OF_WORLD_MAX);
-    if (options->federated) {
-        redis_make(world);
+    if (federated) {
+        world->redis = cluster_redis_create(&world->profile.cluster, sim_clock(world->network), options->trace);
     }
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
         host_make(world, i);
     }
     record_init(&world->record, verdict);
-    world->record.federated = options->federated;
-    world->record.restarts = options->federated && !world->profile.calm && !world->profile.cluster.durable;
+    world->record.federated = federated;
+    world->record.restarts = federated && !world->profile.calm && !world->profile.cluster.durable;
     tell_history(world);
     clients_init(&world->clients, &world->profile, world->config, world->network, &world->record);
-    world->clients.sabotage = options->sabotage;
+    world->clients.sabotage = (enum sabotage)options->sabotage;
     world->clients.sabotage_at = 50;
-}
-
-static void host_free(struct world *world, uint32_t number)
-{
-    struct host *host = &world->hosts[number];
-    if (host->link) {
-        link_destroy(host->link);
-    }
-    redis_destroy(host->room);
-    mesh_destroy(&host->mesh);
 }
 
 static void world_free(struct world *world)
@@ -201,7 +131,7 @@ static void world_free(struct world *world)
         shard_destroy(world->shards[i]);
     }
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
-        host_free(world, i);
+        sim_host_free(&world->hosts[i]);
     }
     if (world->verdict->failures == 0) {
         check_references_end(world->verdict);
@@ -463,7 +393,9 @@ static void leave(struct world *world)
 static void sum_up(struct world *world, struct world_result *result)
 {
     const struct clients *clients = &world->clients;
-    result->digest = world->record.digest;
+    result->seed.digest = world->record.digest;
+    result->seed.work = world->record.publish_count;
+    result->seed.sabotaged = clients->sabotaged;
     result->publishes = world->record.publish_count;
     result->delivered = world->record.delivered;
     result->answers = clients->answers;
@@ -472,10 +404,6 @@ static void sum_up(struct world *world, struct world_result *result)
     result->gaps = clients->gaps;
     result->closes = clients->closes;
     result->repeats = clients->repeats;
-    result->sabotaged = clients->sabotaged;
-    if (world->redis) {
-        result->redis = *redis_sim_counters(world->redis);
-    }
     for (uint32_t i = 0; i < world->shard_count; i++) {
         const struct stats *stats = &world->shards[i]->stats;
         result->mesh_full += mesh_full(&world->hosts[i / world->profile.shards].mesh, i % world->profile.shards);
@@ -485,11 +413,11 @@ static void sum_up(struct world *world, struct world_result *result)
     }
 }
 
-void world_run(const struct world_options *options, struct world_result *result)
+void world_run(const struct seed_options *options, bool federated, struct world_result *result)
 {
     static struct world world; /* large, and only one at a time */
     *result = (struct world_result){0};
-    world_make(&world, options, &result->verdict);
+    world_make(&world, options, federated, &result->seed.verdict);
     warm_up(&world);
     live(&world);
     if (!failed(&world)) {

@@ -15,26 +15,16 @@
 #define SHOAL_TESTS_WORLD_H
 
 #include "clients.h"
-
-struct world_options {
-    uint64_t seed;
-    uint32_t steps; /* 0: as many as the seed says */
-    bool calm;      /* whatever the seed says */
-    bool federated; /* several hosts */
-    enum sabotage sabotage;
-    bool trace;
-};
+#include "seeds.h"
 
 /* What a run was worth. */
 struct world_result {
-    struct verdict verdict;
-    uint64_t digest; /* of what was delivered: the same for the same options */
+    struct seed_result seed;
     uint64_t publishes, delivered, answers, refusals, resumes, gaps, closes, repeats;
     uint64_t mesh_full, held, slow_disconnects, copies;
-    bool sabotaged;
-    struct redis_sim_counters redis;
 };
 
-void world_run(const struct world_options *options, struct world_result *result);
+/* `options`: `sabotage` is an enum sabotage. `federated`: several hosts. */
+void world_run(const struct seed_options *options, bool federated, struct world_result *result);
 
 #endif
