@@ -41,17 +41,19 @@ static uint8_t kind_of(struct span text)
 static bool is_entry(const struct redis_value *entry)
 {
     return entry->kind == REDIS_ARRAY && entry->count == 2 && entry->items[0].kind == REDIS_STRING &&
-           entry->items[1].kind == REDIS_ARRAY;
+           entry->items[1].kind == REDIS_ARRAY && wire_is_offset(number_of(entry->items[0].text));
 }
 
 static bool is_page(const struct redis_value *value, uint64_t *epoch)
 {
     if (value->kind != REDIS_ARRAY || value->count != PAGE_ITEMS || value->items[PAGE_EPOCH].kind != REDIS_STRING ||
-        !wire_hex_parse(value->items[PAGE_EPOCH].text, epoch) || value->items[PAGE_ENTRIES].kind != REDIS_ARRAY) {
+        !wire_hex_parse(value->items[PAGE_EPOCH].text, epoch) || !*epoch ||
+        value->items[PAGE_ENTRIES].kind != REDIS_ARRAY) {
         return false;
     }
     for (int i = PAGE_BASE; i <= PAGE_LAST; i++) {
-        if (value->items[i].kind != REDIS_INTEGER || value->items[i].integer < 0) {
+        if (value->items[i].kind != REDIS_INTEGER || value->items[i].integer < 0 ||
+            value->items[i].integer > (int64_t)WIRE_OFFSET_MAX) {
             return false;
         }
     }

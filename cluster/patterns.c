@@ -392,22 +392,23 @@ static void put_levels(struct pattern *pattern, struct span levels)
     }
 }
 
-static void pattern_make(struct pattern *pattern, struct span prefix, struct span levels)
+static void pattern_make(struct pattern *pattern, struct span prefix, struct span levels, struct span end)
 {
     pattern->size = 0;
     put_literal(pattern, prefix);
     put(pattern, SPAN_LITERAL("{"));
     put_levels(pattern, levels);
-    put(pattern, SPAN_LITERAL("}"));
+    put(pattern, end);
 }
 
 uint32_t pattern_write(struct span prefix, struct span filter, struct pattern patterns[2])
 {
     CHECK(prefix.size <= PATTERN_PREFIX_MAX && filter.size <= TOPIC_BYTES_MAX);
-    pattern_make(&patterns[0], prefix, filter);
+    pattern_make(&patterns[0], prefix, filter, SPAN_LITERAL("}"));
     bool above = filter.size > 2 && memcmp(filter.data + filter.size - 2, "/#", 2) == 0;
     if (above) {
-        pattern_make(&patterns[1], prefix, (struct span){filter.data, filter.size - 2});
+        /* escaped, it means the same, and no filter's own pattern has this text: a/+ may end while a/+/# stays */
+        pattern_make(&patterns[1], prefix, (struct span){filter.data, filter.size - 2}, SPAN_LITERAL("\\}"));
     }
     return above ? 2 : 1;
 }

@@ -91,5 +91,6 @@ bool wire_parse(struct span bytes, struct wire *wire)
     }
     wire->payload = (struct span){wire->topic.data + topic_size, rest - topic_size};
     return wire_hex_parse((struct span){header + AT_EPOCH, WIRE_HEX_SIZE}, &wire->epoch) &&
-           wire_hex_parse((struct span){header + AT_OFFSET, WIRE_HEX_SIZE}, &wire->offset);
+           wire_hex_parse((struct span){header + AT_OFFSET, WIRE_HEX_SIZE}, &wire->offset) &&
+           (!wire->logged || (wire->epoch && wire_is_offset(wire->offset)));
 }

@@ -34,6 +34,8 @@
 #define WIRE_STAMP_AT 28
 #define WIRE_HEX_SIZE 16
 #define WIRE_FENCE    'f'
+/* What a script's numbers, which are doubles, can count to. */
+#define WIRE_OFFSET_MAX (1ull << 53)
 
 struct wire {
     bool logged;
@@ -51,10 +53,16 @@ struct wire {
 void wire_write(const struct wire *wire, char header[WIRE_HEADER_SIZE]);
 
 /*
- * False: not a message of this version, or of no topic that hosts share. Who can write to Redis is trusted as a host
- * is: what the payload is said to be (JSON, text) is not checked again.
+ * False: not a message of this version, or of no topic that hosts share, or at no position that a script gives. Who can
+ * write to Redis is trusted as a host is: what the payload is said to be (JSON, text) is not checked again.
  */
 bool wire_parse(struct span bytes, struct wire *wire);
+
+/* Whether a logged message can have this offset: there is one before it, and one after it. */
+static inline bool wire_is_offset(uint64_t offset)
+{
+    return offset >= 1 && offset <= WIRE_OFFSET_MAX;
+}
 
 /* 16 hex digits, lower case; without a NUL. */
 void wire_hex_write(uint64_t value, char hex[WIRE_HEX_SIZE]);

@@ -14,16 +14,33 @@ static void disconnect(struct conns *conns, uint32_t slot, uint32_t subscription
     }
 }
 
-/* What a jump passes over. */
-struct skipped {
-    uint64_t epoch;
-    uint64_t from; /* public offset */
-    uint64_t count;
-};
+/* Whether the log itself tells of a gap with what a cursor reads next. */
+static bool next_is_gap(const struct chunk *chunk, const struct cursor *cursor)
+{
+    return chunk_is_gap(chunk, (uint32_t)(cursor->offset + 1 - chunk->base));
+}
 
 static bool next_is_epoch_gap(const struct chunk *chunk, const struct cursor *cursor)
 {
-    return cursor->offset + 1 == chunk->base && chunk->has_gap && chunk->gap_reason == GAP_EPOCH;
+    return next_is_gap(chunk, cursor) && chunk->gap_reason == GAP_EPOCH;
+}
+
+/* What a jump passes over. */
+struct skipped {
+    uint64_t epoch; /* in which it begins; 0: in one that its reader has not been told of */
+    uint64_t from;  /* public offset */
+    uint64_t count;
+};
+
+/* All from where the cursor stands up to `first`. If that begins with a gap in the log, nobody else tells of it. */
+static struct skipped skipped_by(const struct chunk *chunk, const struct cursor *cursor, uint64_t first)
+{
+    bool gap = next_is_gap(chunk, cursor);
+    return (struct skipped){
+        .epoch = gap && chunk->gap_reason == GAP_EPOCH ? 0 : chunk->epoch,
+        .from = gap ? chunk->gap_from : chunk_offset(chunk, cursor->offset + 1),
+        .count = first - 1 - cursor->offset,
+    };
 }
 
 /*
@@ -55,12 +72,7 @@ static void miss(struct conns *conns, uint32_t slot, struct cursor *cursor, cons
 static void jump(struct conns *conns, uint32_t slot, uint32_t number, struct chunk *chunk, uint64_t first)
 {
     struct cursor *cursor = cursor_at(conns->feeds, number);
-    const struct chunk *from = cursor_chunk(conns->feeds, cursor);
-    const struct skipped skipped = {
-        .epoch = from->epoch,
-        .from = chunk_offset(from, cursor->offset + 1),
-        .count = first - 1 - cursor->offset,
-    };
+    const struct skipped skipped = skipped_by(cursor_chunk(conns->feeds, cursor), cursor, first);
     bool dropped;
     bool at_tail = cursor_move(conns->feeds, number, chunk, first - 1, 0, &dropped);
     CHECK(!at_tail); /* `first` is there to be read */
@@ -104,8 +116,7 @@ void slow_policy(struct conns *conns, uint32_t feed)
 /* The offset of the last message that was skipped. What a gap in the log tells by itself next is left to it. */
 static uint64_t skipped_to(const struct chunk *chunk, const struct cursor *cursor)
 {
-    bool gap_is_next = cursor->offset + 1 == chunk->base && chunk->has_gap;
-    return gap_is_next ? chunk->gap_from - 1 : chunk_offset(chunk, cursor->offset);
+    return next_is_gap(chunk, cursor) ? chunk->gap_from - 1 : chunk_offset(chunk, cursor->offset);
 }
 
 static void tell_gap(struct conns *conns, uint32_t slot, struct cursor *cursor)

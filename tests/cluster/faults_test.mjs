@@ -21,6 +21,12 @@ import { Traffic } from './harness/traffic.mjs';
 const SHOAL = join(dirname(SHOALD), 'shoal');
 const run = promisify(execFile);
 const PACE_MS = 3;
+const SKIPPED_BYTES = 60_000;
+const SKIPS = {
+    'namespace.log.slow': 'skip',
+    'namespace.log.backlog_bytes': 1 << 20,
+    'namespace.log.history_messages': 1,
+};
 const SOME = 30; // messages of each publisher before and after a fault
 /* The library that shifts a clock (clock_shift.c); without it, that test is skipped. */
 const CLOCK_SHIFT = process.env.SHOAL_CLOCK_SHIFT;
@@ -50,6 +56,36 @@ test('Redis is killed, and comes back empty: the epoch ends, and everybody is to
         });
         assert.equal(checked.epochs, 4, 'two for each topic');
         assert.ok(checked.gaps > 0);
+    }));
+
+/*
+ * The epoch ends right behind what the reader has in part; what comes then outgrows the backlog, so that the reader is
+ * passed where it stands before the gap. What it skips has no meaning in the epoch that it knows.
+ */
+test('a slow reader that skips over the end of an epoch is told so', () =>
+    withCluster({ hosts: 1, set: SKIPS }, async (cluster) => {
+        const [{ broker }] = cluster.hosts;
+        const [reader, publisher] = [await JsonClient.open(broker), await JsonClient.open(broker)];
+        const { epoch } = await reader.subscribe('log/slow');
+        const publishSome = () => publisher.publish('log/slow', 'x'.repeat(SKIPPED_BYTES));
+        reader.pause();
+        let last;
+        for (let behind = 0; behind === 0; behind = (await broker.stats()).cursors) {
+            last = await publishSome();
+            await broker.untilStats('it to be sent', (stats) => stats.deliveries === stats.publishes);
+        }
+        await cluster.redis[0].kill();
+        await untilNotReady(broker, /redis/i);
+        await cluster.redis[0].again({ empty: true });
+        await cluster.untilReady();
+        while ((await broker.stats()).messages_skipped === 0) await publishSome();
+        const end = await publisher.publish('log/slow', 'end');
+        reader.resume();
+        const seen = await reader.inbox.takeMany(last.offset);
+        assert.deepEqual([seen.at(-1).epoch ?? epoch, seen.at(-1).offset], [epoch, last.offset]);
+        const gap = await reader.inbox.take();
+        assert.deepEqual([gap.op, gap.reason, gap.epoch], ['gap', 'epoch', end.epoch]);
+        assert.equal((await reader.inbox.take()).offset, gap.to + 1);
     }));
 
 test('Redis is killed, and comes back with an old snapshot: no offset means two things', () =>

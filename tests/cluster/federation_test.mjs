@@ -99,6 +99,18 @@ test('filters reach over hosts; one that begins with a wildcard stays at home', 
         assert.ok(figures.filters_refused_levels >= 1, 'what is not told to Redis is counted');
     }));
 
+test('a filter that ends takes nothing from another one of nearly the same topics', () =>
+    withCluster({}, async ({ hosts: [here, there] }) => {
+        const client = await JsonClient.open(there.broker);
+        await client.subscribe('a/+/#');
+        await client.subscribe('a/+');
+        await client.unsubscribe('a/+');
+        await until('Redis to know of one filter', async () => (await clusterOf(there.broker)).filters === 1);
+        await pause(300); // what is unsubscribed is unsubscribed by now
+        await publish(here.broker, 'a/b', 'still');
+        assert.equal((await client.inbox.take()).data, 'still');
+    }));
+
 test('binary payloads and large ones cross hosts as they are', () =>
     withCluster({}, async ({ hosts: [here, there] }) => {
         for (const topic of ['live/bytes', 'log/bytes']) {

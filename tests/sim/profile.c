@@ -107,7 +107,7 @@ static void make_federation(struct profile *profile, struct chance *chance, uint
         "[namespace skip]\nprefix=skip/\nbacklog_bytes=%u\nslow=skip\n"
         "[namespace last]\nprefix=last/\nbacklog_bytes=%u\nslow=conflate\nhistory_messages=1\n"
         "[namespace aged]\nprefix=aged/\nbacklog_bytes=%u\nhistory_messages=%u\nhistory_bytes=64M\nlogged=true\n"
-        "[namespace tight]\nprefix=tight/\nbacklog_bytes=%u\nlogged=true\n",
+        "[namespace tight]\nprefix=tight/\nbacklog_bytes=%u\nslow=skip\nlogged=true\n",
         profile->shards, ONE_OF(chance, 4, 8, 1024), ONE_OF(chance, 1, 10, 60), ONE_OF(chance, 0, 1, 15),
         calm ? 100000 : ONE_OF(chance, 1, 10, 1000), backlog, backlog, kept, backlog, backlog, backlog, kept, backlog);
     CHECK(size > 0 && (size_t)size < sizeof profile->config);

@@ -59,6 +59,10 @@ static void what_is_no_page_is_refused(void **state)
     (void)state;
     static const struct redis_value half_entry[] = {TEXT("4-0")};
     static const struct redis_value bad_entries[] = {ARRAY(half_entry, 1)};
+    static const struct redis_value entry_at_zero[] = {TEXT("0-1"), ARRAY(first_fields, 6)};
+    static const struct redis_value zero_entries[] = {ARRAY(entry_at_zero, 2)};
+    static const struct redis_value entry_far_off[] = {TEXT("18446744073709551615-0"), ARRAY(first_fields, 6)};
+    static const struct redis_value far_entries[] = {ARRAY(entry_far_off, 2)};
     static const struct redis_value cases[][5] = {
         {TEXT("ff"), NUMBER(2), NUMBER(3), NUMBER(6), ARRAY(entries, 2)},
         {NUMBER(1), NUMBER(2), NUMBER(3), NUMBER(6), ARRAY(entries, 2)},
@@ -66,6 +70,10 @@ static void what_is_no_page_is_refused(void **state)
         {TEXT("00000000000000ff"), NUMBER(2), NUMBER(-3), NUMBER(6), ARRAY(entries, 2)},
         {TEXT("00000000000000ff"), NUMBER(2), NUMBER(3), NUMBER(6), NUMBER(0)},
         {TEXT("00000000000000ff"), NUMBER(2), NUMBER(3), NUMBER(6), ARRAY(bad_entries, 1)},
+        {TEXT("00000000000000ff"), NUMBER(2), NUMBER(3), NUMBER(6), ARRAY(zero_entries, 1)},
+        {TEXT("00000000000000ff"), NUMBER(2), NUMBER(3), NUMBER(6), ARRAY(far_entries, 1)},
+        {TEXT("00000000000000ff"), NUMBER(2), NUMBER(3), NUMBER(INT64_MAX), ARRAY(entries, 2)},
+        {TEXT("0000000000000000"), NUMBER(2), NUMBER(3), NUMBER(6), ARRAY(entries, 2)},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct redis_value answer = ARRAY(cases[i], 5);

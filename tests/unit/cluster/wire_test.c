@@ -104,6 +104,33 @@ static void what_no_link_writes_is_refused(void **state)
     }
 }
 
+/* An owner that began its log before offset 1 would take all that comes for repetitions. */
+static void positions_that_no_script_gives_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        bool logged;
+        uint64_t epoch;
+        uint64_t offset;
+        bool parsed;
+    } cases[] = {{true, 0, 1, false},
+                 {true, 1, 0, false},
+                 {true, 1, UINT64_MAX, false},
+                 {true, 1, WIRE_OFFSET_MAX + 1, false},
+                 {true, 1, WIRE_OFFSET_MAX, true},
+                 {false, 0, 0, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char bytes[128];
+        struct wire wire = message;
+        wire.logged = cases[i].logged;
+        wire.epoch = cases[i].epoch;
+        wire.offset = cases[i].offset;
+        size_t size = write_message(bytes);
+        wire_write(&wire, bytes);
+        assert_int_equal(wire_parse((struct span){bytes, size}, &wire), cases[i].parsed);
+    }
+}
+
 static void hex_is_sixteen_small_digits(void **state)
 {
     (void)state;
@@ -123,7 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_those_of_the_table), cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(whatever_is_cut_is_refused),   cmocka_unit_test(what_no_link_writes_is_refused),
-        cmocka_unit_test(hex_is_sixteen_small_digits),
+        cmocka_unit_test(hex_is_sixteen_small_digits),  cmocka_unit_test(positions_that_no_script_gives_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
