@@ -10,8 +10,7 @@
  *
  * A poll takes nothing from the socket, so it is left armed whatever is wanted next; a multishot receive does, so it is
  * cancelled when the slot is to be paused or idle (what still comes while paused is held: io_uring_held.c). A
- * multishot receive that finds no buffer free ends with ENOBUFS: by the time its completion is looked at, all
- * buffers that were taken before it have been returned (only one can be out), so it is just armed again.
+ * receive that finds no buffer free ends with ENOBUFS, and its slot waits in line for one: io_uring_starved.c.
  *
  * Sending: see io_uring_ring.c. Gathering sends need their iovecs until they are submitted: these stand in an arena of
  * the batch, and when it is full, what is queued is submitted early.
@@ -227,18 +226,20 @@ static bool receive_done(struct uring_room *room, const struct completion *compl
     struct uring_slot *slot = &room->slots[event->slot];
     bool last = !(completion->flags & IORING_CQE_F_MORE);
     bool multishot_ended = last && slot_receiving(slot) == IO_RECEIVE_BUSY && !(slot->flags & SLOT_CANCELLING);
-    if (last)
-        slot_clear(slot, SLOT_RECEIVE | SLOT_CANCELLING);
+    if (last) {
+        room->receives_once -= (slot->flags & SLOT_ONCE) != 0;
+        slot_clear(slot, SLOT_RECEIVE | SLOT_ONCE | SLOT_CANCELLING);
+    }
     bool found = false;
     if (completion->result > 0)
         found = received_bytes(room, completion, event);
     else if (!receive_retries(completion->result))
         found = received_end(room, completion->result, event);
-    if (completion->result == -ENOBUFS)
-        room->io.counters.receive_buffers_out++;
     if (multishot_ended && !(slot->flags & SLOT_ENDED))
         room->io.counters.rearms++;
-    if (last)
+    if (last && completion->result == -ENOBUFS && !(slot->flags & (SLOT_CLOSING | SLOT_ENDED)))
+        uring_starve(room, event->slot);
+    else if (last)
         arm(room, event->slot);
     return found;
 }
@@ -248,10 +249,27 @@ static void poll_done(struct uring_room *room, uint32_t number, int32_t result)
 {
     struct uring_slot *slot = &room->slots[number];
     slot_clear(slot, SLOT_POLL);
-    if (result > 0 && slot_receiving(slot) == IO_RECEIVE_IDLE && !(slot->flags & (SLOT_CLOSING | SLOT_ENDED)))
+    bool receives =
+        result > 0 && slot_receiving(slot) == IO_RECEIVE_IDLE && !(slot->flags & (SLOT_CLOSING | SLOT_ENDED));
+    if (receives && room->receives_once < room->buffer_count)
         arm_receive(room, number, false);
+    else if (receives)
+        uring_starve(room, number);
     else
         arm(room, number);
+}
+
+void uring_starved_serve(struct uring_room *room)
+{
+    uint32_t number;
+    for (uint32_t i = 0; i < room->buffer_count && uring_starved_take(room, &number); i++) {
+        const struct uring_slot *slot = &room->slots[number];
+        bool free = !(slot->flags & (SLOT_POLL | SLOT_RECEIVE | SLOT_ENDED | SLOT_CLOSING));
+        if (free && slot_receiving(slot) == IO_RECEIVE_IDLE)
+            arm_receive(room, number, false);
+        else
+            arm(room, number);
+    }
 }
 
 static bool next_released(struct uring_room *room, struct io_event *event)
@@ -475,7 +493,7 @@ static bool uring_next(struct io *io, struct io_event *event)
 
 static bool something_waits(const struct uring_room *room)
 {
-    return room->woken || room->has_overtaken || room->released.first != NULL ||
+    return room->woken || room->has_overtaken || room->released.first != NULL || uring_has_starved(room) ||
            room->backlog.head != room->backlog.tail || room->batch.short_taken != room->batch.short_count;
 }
 

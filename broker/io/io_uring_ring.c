@@ -218,6 +218,7 @@ void uring_teardown(struct uring_room *room)
     free(room->messages);
     free(room->parts);
     free(room->backlog.entries);
+    free(room->starved.slots);
 }
 
 int uring_door(struct io *io)
@@ -339,6 +340,10 @@ bool uring_next_completion(struct uring_room *room, struct completion *completio
         uring_collect(room);
     if (backlog->head == backlog->tail && room->door >= 0)
         door_look(room);
+    if (backlog->head == backlog->tail && uring_has_starved(room) && room->receives_once == 0) {
+        uring_starved_serve(room);
+        uring_submit(room);
+    }
     if (backlog->head == backlog->tail)
         return false;
     *completion = backlog->entries[backlog->head++ & (backlog->room - 1)];

@@ -4,6 +4,7 @@
  *   io_uring.c         the room: receiving, sending, closing, and the one switch on what has completed
  *   io_uring_accept.c  accepting
  *   io_uring_held.c    bytes that arrived for a slot that is paused
+ *   io_uring_starved.c slots that wait for a receive buffer
  *   io_uring_ring.c    the ring itself: setting up, submitting, collecting completions, receive buffers
  *
  * What a completion belongs to is packed in its user_data, made by token_make() and read by the token_…() functions:
@@ -72,7 +73,10 @@ enum slot_flag {
     SLOT_RECEIVE = 1 << 9,
     SLOT_WRITABLE = 1 << 10,
     SLOT_SHUTDOWN = 1 << 11,
+    SLOT_ONCE = 1 << 12, /* with RECEIVE: of one shot */
     SLOT_IN_FLIGHT = SLOT_POLL | SLOT_RECEIVE | SLOT_WRITABLE | SLOT_SHUTDOWN,
+
+    SLOT_STARVED = 1 << 13, /* stands in the line of those that wait for a buffer */
 };
 
 struct uring_slot {
@@ -93,6 +97,13 @@ struct backlog {
     struct completion *entries;
     uint32_t head, tail; /* free-running */
     uint32_t room;       /* a power of two */
+};
+
+/* Slots with something to receive and no buffer for it, in the order in which they were found. */
+struct starved {
+    uint32_t *slots;
+    uint32_t head, tail; /* free-running */
+    uint32_t room;       /* a power of two, 0: none was ever */
 };
 
 /* Bytes (result > 0), end (0) or break (-errno) of a slot. */
@@ -157,6 +168,8 @@ struct uring_room {
     struct io_uring_buf_ring *buffers;
     char *buffer_bytes;
     uint32_t buffer_count, buffer_size;
+    uint32_t receives_once; /* receives of one shot in flight: never more than buffers */
+    struct starved starved;
 
     /* Accepting. */
     struct acceptor acceptors[ACCEPTORS_MAX];
@@ -217,6 +230,22 @@ void uring_arm_wake(struct uring_room *room);
 
 char *uring_buffer(struct uring_room *room, uint32_t buffer);
 void uring_buffer_give(struct uring_room *room, uint32_t buffer);
+
+/* --- io_uring_starved.c --- */
+
+/* The slot has something to receive, but there is no buffer: it is armed again when there is one. */
+void uring_starve(struct uring_room *room, uint32_t number);
+
+/* The next in the line, taken out. False: nobody waits. It may be closing, paused or armed by now. */
+bool uring_starved_take(struct uring_room *room, uint32_t *number);
+
+static inline bool uring_has_starved(const struct uring_room *room)
+{
+    return room->starved.head != room->starved.tail;
+}
+
+/* Receives for as many of those that wait as there are buffers. All buffers must have been given back. io_uring.c. */
+void uring_starved_serve(struct uring_room *room);
 
 /* --- io_uring_accept.c --- */
 
