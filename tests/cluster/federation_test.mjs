@@ -79,6 +79,17 @@ test('the same idempotency key at two hosts is one message', () =>
         assert.equal((await history(here.broker, 'log/a')).messages.length, 1);
     }));
 
+test('no topic and key have the name of another topic in Redis', () =>
+    withCluster({ hosts: 1 }, async ({ hosts: [{ broker }] }) => {
+        const client = await JsonClient.open(broker);
+        await client.publish('log/x}i:y', 1);
+        await client.publish('log/x', 1, { key: 'y}m' });
+        await client.publish('log/x', 2, { key: 'y}i:z' });
+        const { offset } = await client.publish('log/x}i:y', 2, { key: 'z' });
+        assert.equal(offset, 2);
+        assert.deepEqual(data((await history(broker, 'log/x}i:y')).messages), [1, 2]);
+    }));
+
 test('filters reach over hosts; one that begins with a wildcard stays at home', () =>
     withCluster({}, async ({ hosts: [here, there] }) => {
         const remote = await JsonClient.open(there.broker);
