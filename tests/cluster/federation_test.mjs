@@ -225,6 +225,15 @@ test('a wrong password: not ready, and the reason is told', () =>
         },
     ));
 
+test('what a server has and says need not be text', () =>
+    withCluster({ hosts: 1 }, async ({ redis: [redis], hosts: [{ broker }] }) => {
+        const garble = "redis.call('HSET', KEYS[1], 'g', string.rep(string.char(255), 16))";
+        await redis.command('EVAL', garble, 1, 'shoal:generation');
+        await publish(broker, 'log/a', 1); // finds the generation to be another one
+        const generation = async () => (await clusterOf(broker)).servers[0].generation;
+        await until('the generation to be shown', async () => (await generation()) === '?'.repeat(16));
+    }));
+
 test('metrics of the link, as promtool wants them', () =>
     withCluster({}, async ({ hosts: [here] }) => {
         const text = await (await fetch(`http://${here.broker.admin}/metrics`)).text();
