@@ -170,6 +170,19 @@ test('hosts know each other, and the command line shows it', () =>
         guest.cut();
     }));
 
+test('the command line says why a logged topic takes nothing, and waits to follow it until it can', () =>
+    withCluster({ hosts: 1 }, async ({ redis: [redis], hosts: [{ broker }] }) => {
+        const at = ['--url', `ws://${broker.host}:${broker.port}`];
+        await redis.kill();
+        await assert.rejects(run(SHOAL, ['pub', ...at, 'log/a', 'x']), { code: 1, stderr: /can't be reached now/ });
+        const following = run(SHOAL, ['sub', ...at, '--count', '1', 'log/a']);
+        await broker.untilStats('it to be refused', (stats) => stats.asks_unavailable > 0);
+        await redis.again();
+        await broker.untilStats('it to follow', (stats) => stats.followers === 1);
+        await publish(broker, 'log/a', 'at last');
+        assert.match((await following).stdout, /at last/);
+    }));
+
 test('a host that drains is gone from the list, and its clients go on elsewhere', () =>
     withCluster({}, async (cluster) => {
         const [here, there] = cluster.hosts;
