@@ -4,11 +4,27 @@
 #include <stdio.h>
 
 #include "cluster/state.h"
+#include "protocol/utf8.h"
 
 /* A link that has not written for so long does not turn. */
 #define REPORT_STALE_US 5000000
 
-#define COPY_TEXT(to, from) snprintf((to), sizeof(to), "%.*s", (int)sizeof(to) - 1, (from)) /* cut */
+/* What a server says is told to people, as JSON: of what is not UTF-8, or was cut so that it is not, only the ASCII. */
+static void make_utf8(char *text)
+{
+    bool valid = utf8_valid(text, strlen(text));
+    for (char *at = text; !valid && *at; at++) {
+        *at = (unsigned char)*at < 0x80 ? *at : '?';
+    }
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%.*s", (int)size - 1, from); /* cut */
+    make_utf8(to);
+}
+
+#define COPY_TEXT(to, from) copy_text((to), sizeof(to), (from))
 
 static void server_fill(const struct link *link, uint32_t number, struct link_report_server *to)
 {
@@ -77,6 +93,7 @@ static void readiness_fill(const struct link *link, struct link_report *report)
             report->ready = false;
             snprintf(report->why, sizeof report->why, "redis %u (%s): %s", i + 1, where(server, text, sizeof text),
                      server->reason[0] ? server->reason : "connecting");
+            make_utf8(report->why);
         } else if (!server->complete) {
             report->ready = false;
             snprintf(report->why, sizeof report->why, "redis %u (%s): %llu subscriptions are still to be made", i + 1,

@@ -292,7 +292,7 @@ void subscription_flush(struct server *server);
 /* "PREFIX{TOPIC}" and a suffix, at `at`. */
 struct span server_key(const struct server_common *common, char *at, struct span topic, const char *suffix,
                        struct span rest);
-#define SERVER_KEY_MAX   (PREFIX_BYTES_MAX + 2 + TOPIC_BYTES_MAX + 2 + KEY_BYTES_MAX)
+#define SERVER_KEY_MAX   (PREFIX_BYTES_MAX + 2 + TOPIC_BYTES_MAX + 2 + KEY_BYTES_MAX + sizeof ":255")
 #define PREFIX_BYTES_MAX 64
 
 /* A number at random. */

@@ -319,6 +319,18 @@ struct script_keys {
     char channel[SERVER_KEY_MAX];
 };
 
+/*
+ * Both topic and key are text of clients, and may have braces: of a topic x and a key y}m one could make the meta of a
+ * topic x}i:y. The topic's size at the end says where which of them ends.
+ */
+static struct span idempotency_name(const struct server_common *common, char *at, const struct relay *relay)
+{
+    struct span topic = {relay_topic(relay), relay->topic_size};
+    struct span name = server_key(common, at, topic, "i:", (struct span){relay_key(relay), relay->key_size});
+    name.size += (size_t)snprintf(at + name.size, sizeof ":255", ":%u", (unsigned)topic.size);
+    return name;
+}
+
 static void send_append(struct server *server, struct relay *relay)
 {
     struct wire wire = wire_of(server, relay);
@@ -338,8 +350,7 @@ static void send_append(struct server *server, struct relay *relay)
     words[count++] = server_key(common, keys.meta, wire.topic, "m", SPAN_NONE);
     words[count++] = server_key(common, keys.stream, wire.topic, "s", SPAN_NONE);
     if (relay->key_size) {
-        struct span key = {relay_key(relay), relay->key_size};
-        words[count++] = server_key(common, keys.key, wire.topic, "i:", key);
+        words[count++] = idempotency_name(common, keys.key, relay);
     }
     words[count++] = (struct span){server->generation, WIRE_HEX_SIZE};
     words[count++] = (struct span){proposed, sizeof proposed};

@@ -423,13 +423,20 @@ static uint32_t walk_one(struct conns *conns, struct feed *feed, uint32_t number
 
 /* So many slices count in the average of what a send takes. */
 #define SEND_NS_SLICES 16
+/* One slice tells of no more than so much above twice the average. */
+#define SEND_NS_STEP 1000
 
-/* A slice of a large feed is long enough to be timed. */
+/*
+ * A slice of a large feed is long enough to be timed. It may have been interrupted, though, even stopped for seconds:
+ * what a round takes, and how long it may rest, must not follow from that.
+ */
 static void send_measure(struct conns *conns, int64_t begun_us, uint32_t sends)
 {
     if (sends >= SLICE_DELIVERIES / 2) {
         int64_t ns = (conns->clock->monotonic_us(conns->clock) - begun_us) * 1000 / sends;
-        conns->send_ns = (uint32_t)((conns->send_ns * (SEND_NS_SLICES - 1) + ns) / SEND_NS_SLICES);
+        int64_t average = conns->send_ns;
+        int64_t most = 2 * average + SEND_NS_STEP;
+        conns->send_ns = (uint32_t)((average * (SEND_NS_SLICES - 1) + (ns < most ? ns : most)) / SEND_NS_SLICES);
     }
 }
 

@@ -120,7 +120,8 @@ static uint64_t read_first(struct owner *owner, const struct topic *topic, const
         struct place place;
         enum history_status status = owner_place_find(owner, topic, first, ticket->epoch, ticket->offset, &place);
         uint64_t beyond = status == HISTORY_AHEAD ? ticket->offset - place.offset : 0; /* nothing is there yet */
-        return place.position + beyond + 1;
+        uint64_t most = UINT64_MAX - 1 - place.position; /* positions may be ahead of offsets */
+        return place.position + 1 + (beyond < most ? beyond : most);
     }
     return topic->log.tail + 1 - first > ticket->read_max ? topic->log.tail + 1 - ticket->read_max : first;
 }

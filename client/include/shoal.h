@@ -100,6 +100,8 @@ enum shoal_retry {
     X(POSITION_INVALID, NEVER, "position_invalid",                                                                     \
       "The position is ahead of the topic: it was never given out by it.")                                             \
     X(BUSY, LATER, "busy", "The broker is short of room now: try again after a while.")                                \
+    X(UNAVAILABLE, CHECK, "unavailable",                                                                               \
+      "The log that the broker's hosts share can't be reached now; a message may have been published all the same.")   \
     X(DRAINING, LATER, "draining", "The broker is shutting down: the client connects again by itself.")                \
     X(UNSUPPORTED, NEVER, "unsupported", "The broker does not offer this: check its version.")                         \
     X(OVERLAP, NEVER, "overlap",                                                                                       \

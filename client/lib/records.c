@@ -46,7 +46,7 @@ static enum shoal_error error_of(enum reply_error error)
         [REPLY_BUSY] = SHOAL_ERROR_BUSY,
         [REPLY_DRAINING] = SHOAL_ERROR_DRAINING,
         [REPLY_UNSUPPORTED] = SHOAL_ERROR_UNSUPPORTED,
-        [REPLY_UNAVAILABLE] = SHOAL_ERROR_BUSY,
+        [REPLY_UNAVAILABLE] = SHOAL_ERROR_UNAVAILABLE,
     };
     bool known = error < sizeof errors / sizeof errors[0] && errors[error] != SHOAL_OK;
     return known ? errors[error] : SHOAL_ERROR_BROKER;
@@ -235,7 +235,7 @@ static void subscribe_refused(struct shoal_client *client, uint32_t id, const st
     } else if (subscription && begins_anew(subscription, reply->error)) {
         subscription->restarts = true;
         subscription_set_state(table, subscription, SUBSCRIPTION_WANTED);
-    } else if (subscription && shoal_error_retry(error) == SHOAL_RETRY_LATER) {
+    } else if (subscription && shoal_error_retry(error) != SHOAL_RETRY_NEVER) {
         subscription->not_before_ms = clock_ms() + BUSY_RETRY_MS;
         subscription_set_state(table, subscription, SUBSCRIPTION_WANTED);
     } else if (subscription) {

@@ -79,6 +79,17 @@ test('the same idempotency key at two hosts is one message', () =>
         assert.equal((await history(here.broker, 'log/a')).messages.length, 1);
     }));
 
+test('no topic and key have the name of another topic in Redis', () =>
+    withCluster({ hosts: 1 }, async ({ hosts: [{ broker }] }) => {
+        const client = await JsonClient.open(broker);
+        await client.publish('log/x}i:y', 1);
+        await client.publish('log/x', 1, { key: 'y}m' });
+        await client.publish('log/x', 2, { key: 'y}i:z' });
+        const { offset } = await client.publish('log/x}i:y', 2, { key: 'z' });
+        assert.equal(offset, 2);
+        assert.deepEqual(data((await history(broker, 'log/x}i:y')).messages), [1, 2]);
+    }));
+
 test('filters reach over hosts; one that begins with a wildcard stays at home', () =>
     withCluster({}, async ({ hosts: [here, there] }) => {
         const remote = await JsonClient.open(there.broker);
@@ -159,6 +170,19 @@ test('hosts know each other, and the command line shows it', () =>
         guest.cut();
     }));
 
+test('the command line says why a logged topic takes nothing, and waits to follow it until it can', () =>
+    withCluster({ hosts: 1 }, async ({ redis: [redis], hosts: [{ broker }] }) => {
+        const at = ['--url', `ws://${broker.host}:${broker.port}`];
+        await redis.kill();
+        await assert.rejects(run(SHOAL, ['pub', ...at, 'log/a', 'x']), { code: 1, stderr: /can't be reached now/ });
+        const following = run(SHOAL, ['sub', ...at, '--count', '1', 'log/a']);
+        await broker.untilStats('it to be refused', (stats) => stats.asks_unavailable > 0);
+        await redis.again();
+        await broker.untilStats('it to follow', (stats) => stats.followers === 1);
+        await publish(broker, 'log/a', 'at last');
+        assert.match((await following).stdout, /at last/);
+    }));
+
 test('a host that drains is gone from the list, and its clients go on elsewhere', () =>
     withCluster({}, async (cluster) => {
         const [here, there] = cluster.hosts;
@@ -213,6 +237,15 @@ test('a wrong password: not ready, and the reason is told', () =>
             assert.equal((await client.inbox.take()).data, 1);
         },
     ));
+
+test('what a server has and says need not be text', () =>
+    withCluster({ hosts: 1 }, async ({ redis: [redis], hosts: [{ broker }] }) => {
+        const garble = "redis.call('HSET', KEYS[1], 'g', string.rep(string.char(255), 16))";
+        await redis.command('EVAL', garble, 1, 'shoal:generation');
+        await publish(broker, 'log/a', 1); // finds the generation to be another one
+        const generation = async () => (await clusterOf(broker)).servers[0].generation;
+        await until('the generation to be shown', async () => (await generation()) === '?'.repeat(16));
+    }));
 
 test('metrics of the link, as promtool wants them', () =>
     withCluster({}, async ({ hosts: [here] }) => {

@@ -105,6 +105,7 @@ static void errors_have_words(void **state)
     }
     assert_string_equal(shoal_error_name((enum shoal_error)9999), "broker");
     assert_int_equal(shoal_error_retry(SHOAL_ERROR_UNCERTAIN), SHOAL_RETRY_CHECK);
+    assert_int_equal(shoal_error_retry(SHOAL_ERROR_UNAVAILABLE), SHOAL_RETRY_CHECK);
     assert_string_equal(shoal_gap_reason_name(SHOAL_GAP_FILTER), "filter");
 }
 

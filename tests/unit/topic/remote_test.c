@@ -583,21 +583,27 @@ static void failed_fetch_is_tried_again(void **state)
     link_destroy(link);
 }
 
+/* Somebody GETs up to 3 messages after a position (epoch 0: the last ones); host_answer() has what came. */
+static void read_after(struct link *link, uint64_t epoch, uint64_t offset)
+{
+    struct ticket *ticket = ticket_create(host_span(T), SPAN_NONE, SPAN_NONE, SPAN_NONE);
+    ticket->hash = name_hash(host_span(T));
+    ticket->key_id = idempotency_id(ticket->hash, ticket_key(ticket));
+    ticket->epoch = epoch;
+    ticket->offset = offset;
+    ticket->read_max = 3;
+    struct envelope ask = {.kind = ASK_READ, .ticket = ticket};
+    assert_true(mesh_ask(&link->host->mesh, 0, link_owner(link), &ask));
+    link_settle(link);
+}
+
 static void read_opens_the_topic(void **state)
 {
     (void)state;
     struct link *link = link_create(2, 64, T, kept);
     append_some(link, 10);
     for (int round = 0; round < 2; round++) {
-        struct ticket *ticket = ticket_create(host_span(T), SPAN_NONE, SPAN_NONE, SPAN_NONE);
-        ticket->hash = name_hash(host_span(T));
-        ticket->key_id = idempotency_id(ticket->hash, ticket_key(ticket));
-        ticket->epoch = round ? link->epoch : 0;
-        ticket->offset = round ? 12 : 0; /* the second is ahead */
-        ticket->read_max = 3;
-        struct envelope ask = {.kind = ASK_READ, .ticket = ticket};
-        assert_true(mesh_ask(&link->host->mesh, 0, link_owner(link), &ask));
-        link_settle(link);
+        read_after(link, round ? link->epoch : 0, round ? 12 : 0); /* the second is ahead */
         assert_int_equal(host_answer(link->host, 0)->status, REPLY_OK);
         assert_int_equal(host_answer(link->host, 0)->first, round ? 13 : 8);
         assert_int_equal(host_answer(link->host, 0)->offset, round ? 14 : 10);
@@ -611,6 +617,27 @@ static void read_opens_the_topic(void **state)
     sweep(link);
     assert_int_equal(link->unwants, 1);
     assert_null(host_topic(link->host, T)->log.oldest); /* was a copy */
+    link_destroy(link);
+}
+
+/* Redis came back with nothing: positions are ahead of offsets then, and must not begin anew at the end of the numbers.
+ */
+static void read_far_ahead_finds_nothing(void **state)
+{
+    (void)state;
+    struct link *link = link_create(2, 64, T, kept);
+    append_some(link, 10);
+    struct witness witness = witness_join(link, 0);
+    link_new_epoch(link, 0);
+    append_some(link, 2);
+    link_arrive_all(link);
+    witness_read(&witness);
+    assert_int_equal(witness.offset, 2);
+    read_after(link, link->epoch, UINT64_MAX);
+    assert_int_equal(host_answer(link->host, 0)->status, REPLY_OK);
+    assert_null(host_answer(link->host, 0)->chunk);
+    assert_int_equal(host_answer(link->host, 0)->offset, 2);
+    witness_leave(&witness);
     link_destroy(link);
 }
 
@@ -843,6 +870,7 @@ int main(void)
         cmocka_unit_test(while_redis_is_away),
         cmocka_unit_test(failed_fetch_is_tried_again),
         cmocka_unit_test(read_opens_the_topic),
+        cmocka_unit_test(read_far_ahead_finds_nothing),
         cmocka_unit_test(filter_opens_a_topic_with_its_first_message),
         cmocka_unit_test(filter_sees_what_is_published_here),
         cmocka_unit_test(filter_that_comes_later_gets_the_next_message),
