@@ -5,7 +5,7 @@
 -- ARGV:  1 generation, 2 proposed epoch, 3 channel, 4 header up to the epoch (cluster/wire.h), 5 topic, 6 payload,
 --        7 kind, 8 time in ms, 9 messages to keep, 10 seconds until the topic may be forgotten,
 --       11 seconds until the idempotency key is
--- Returns: epoch, offset; or the error "GENERATION": claim first
+-- Returns: epoch, offset, 1 if the key was known already, else 0; or the error "GENERATION": claim first
 local meta, stream, key = KEYS[2], KEYS[3], KEYS[4]
 local generation = ARGV[1]
 if redis.call('HGET', KEYS[1], 'g') ~= generation then
@@ -15,7 +15,7 @@ if key then
     local known = redis.call('GET', key)
     if known then
         local e, o = string.match(known, '^(%x+) (%d+)$')
-        return {e, tonumber(o)}
+        return {e, tonumber(o), 1}
     end
 end
 
@@ -58,4 +58,4 @@ end
 local high = math.floor(offset / 4294967296)
 redis.call('PUBLISH', ARGV[3], ARGV[4] .. epoch .. string.format('%08x%08x', high, offset - high * 4294967296) ..
            ARGV[5] .. ARGV[6])
-return {epoch, offset}
+return {epoch, offset, 0}

@@ -443,11 +443,13 @@ static bool is_forgotten(struct server *server, struct span error)
 
 static void answered_append(struct server *server, struct relay *relay, const struct redis_value *value)
 {
-    bool whole = value->kind == REDIS_ARRAY && value->count == 2 && value->items[0].kind == REDIS_STRING &&
-                 value->items[1].kind == REDIS_INTEGER && wire_is_offset((uint64_t)value->items[1].integer) &&
+    bool whole = value->kind == REDIS_ARRAY && value->count == 3 && value->items[0].kind == REDIS_STRING &&
+                 value->items[1].kind == REDIS_INTEGER && value->items[2].kind == REDIS_INTEGER &&
+                 wire_is_offset((uint64_t)value->items[1].integer) &&
                  wire_hex_parse(value->items[0].text, &relay->epoch);
     if (whole) {
         relay->offset = (uint64_t)value->items[1].integer;
+        relay->repeated = value->items[2].integer != 0;
         server->relayed++;
     }
     relay_settle(server, relay, whole ? RELAY_DONE : RELAY_AWAY);

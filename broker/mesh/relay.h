@@ -56,7 +56,9 @@ struct relay {
     uint32_t topic;     /* number at its owner */
     uint8_t shard;      /* that asked */
     bool logged;
-    bool fetch;     /* the link's: came by ASK_FETCH */
+    bool repeated; /* publish, set by the link: its key was known, the position is the first one's and nothing was added
+                    */
+    bool fetch;    /* the link's: came by ASK_FETCH */
     uint8_t status; /* enum relay_status, set by the link */
     uint8_t kind;   /* enum payload_kind */
     uint8_t topic_size;

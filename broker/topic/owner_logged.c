@@ -102,7 +102,10 @@ void owner_relayed(struct owner *owner, struct relay *relay)
     ticket->offset = relay->offset;
     uint32_t number = owner_topic_find(owner, ticket->hash, ticket_topic(ticket));
     const struct remote *remote = number ? remote_of(owner, topic_at(owner, number)) : NULL;
-    if (remote && !remote->opened) {
+    if (relay->repeated) {
+        STATS_ADD(owner->stats, publishes_repeated, 1);
+        relay_free(relay); /* what it brings is not what has that offset */
+    } else if (remote && !remote->opened) {
         owner_logged_arrived(owner, number, relay);
     } else if (remote || !keep_for_filters(owner, number, relay)) {
         relay_free(relay);

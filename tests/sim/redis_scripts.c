@@ -115,9 +115,10 @@ static struct redis_value known_position(struct span known)
     const char *space = memchr(known.data, ' ', known.size);
     CHECK(space);
     size_t size = (size_t)(space - known.data);
-    struct redis_value reply = reply_array(2);
+    struct redis_value reply = reply_array(3);
     *reply_item(&reply, 0) = reply_string((struct span){known.data, size});
     *reply_item(&reply, 1) = reply_integer(word_number((struct span){space + 1, known.size - size - 1}));
+    *reply_item(&reply, 2) = reply_integer(1);
     return reply;
 }
 
@@ -203,9 +204,10 @@ static struct redis_value run_append(struct run *run)
     struct blob valid = blob_of(fresh ? value_of(run, 2) : epoch);
     append_remember(run, blob_span(&valid), last, fresh);
     tell_all(run, blob_span(&valid), last + 1);
-    struct redis_value reply = reply_array(2);
+    struct redis_value reply = reply_array(3);
     *reply_item(&reply, 0) = reply_string(blob_span(&valid));
     *reply_item(&reply, 1) = reply_integer((int64_t)last + 1);
+    *reply_item(&reply, 2) = reply_integer(0);
     free(valid.data);
     return reply;
 }

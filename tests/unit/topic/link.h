@@ -48,6 +48,7 @@ struct link {
     uint64_t arrival_epochs[LINK_ARRIVALS_MAX];
     uint32_t arrival_count;
     struct relay *held; /* a fetch that is answered later */
+    uint64_t repeat_of; /* publishes repeat the key of this message; 0: they are new */
 };
 
 static inline uint32_t link_peer(const struct link *link)
@@ -185,7 +186,9 @@ static inline void link_work_relay(struct link *link, uint32_t shard, struct rel
     relay->status = link->away || link->forgetful ? RELAY_AWAY : RELAY_DONE;
     if (!link->away) {
         relay->epoch = link->epoch;
-        relay->offset = link_append(link, (struct span){relay_payload(relay), relay->payload_size});
+        relay->repeated = link->repeat_of != 0;
+        relay->offset = relay->repeated ? link->repeat_of
+                                        : link_append(link, (struct span){relay_payload(relay), relay->payload_size});
     }
     struct envelope tell = {.kind = TELL_RELAYED, .relay = relay};
     link_tell(link, shard, &tell);

@@ -679,6 +679,25 @@ static void filter_sees_what_is_published_here(void **state)
     link_destroy(link);
 }
 
+/* It gets the first one's position, and is no message: what it brings may differ from what has that offset. */
+static void filter_does_not_see_what_is_published_again(void **state)
+{
+    (void)state;
+    struct link *link = link_create(1, 64, T, unkept);
+    append_some(link, 5);
+    host_subscribe(link->host, 0, 7, LANE_JSON, "#", from_new);
+    link_settle(link);
+    link->repeat_of = 3;
+    host_publish(link->host, 0, T, "again");
+    link_settle(link);
+    assert_int_equal(host_answer(link->host, 0)->status, REPLY_OK);
+    assert_int_equal(host_answer(link->host, 0)->offset, 3);
+    assert_int_equal(STATS_READ(&link->host->peers[0]->stats, filter_copies), 0);
+    assert_int_equal(STATS_READ(&link->host->peers[0]->stats, publishes_repeated), 1);
+    assert_int_equal(link->tail, 5);
+    link_destroy(link);
+}
+
 static void filter_that_comes_later_gets_the_next_message(void **state)
 {
     (void)state;
@@ -873,6 +892,7 @@ int main(void)
         cmocka_unit_test(read_far_ahead_finds_nothing),
         cmocka_unit_test(filter_opens_a_topic_with_its_first_message),
         cmocka_unit_test(filter_sees_what_is_published_here),
+        cmocka_unit_test(filter_does_not_see_what_is_published_again),
         cmocka_unit_test(filter_that_comes_later_gets_the_next_message),
         cmocka_unit_test(filter_misses_nothing_before_its_own_hosts_message),
         cmocka_unit_test(filter_gets_just_what_is_new),
