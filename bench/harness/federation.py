@@ -55,6 +55,10 @@ class Redis:
         return float(re.findall(r"([\d.]+) requests per second", said)[-1])
 
 
+def host_log(build, host):
+    return build / f"bench/host{host}-{os.getpid()}.log"
+
+
 def cluster_of(process):
     with urllib.request.urlopen(f"http://{process.admin}/v1/cluster") as answer:
         return json.load(answer)
@@ -74,7 +78,7 @@ def hosts(arguments, servers):
             server.start()
             stack.callback(server.stop)
         urls = "cluster.redis=" + " ".join(f"redis://127.0.0.1:{server.port}" for server in redis)
-        pair = [stack.enter_context(processes.broker(arguments.build, arguments.build / f"bench/host{host}.log",
+        pair = [stack.enter_context(processes.broker(arguments.build, host_log(arguments.build, host),
                                                      [urls, *SETS])) for host in range(2)]
         for process, _ in pair:
             wait_ready(process, "the federation")

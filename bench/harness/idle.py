@@ -102,7 +102,7 @@ def measure(arguments, process, port, rest):
                                         "--connections", arguments.connections, *rest]):
         if "connections" in record:
             record["kernel_bytes_each"] = sum(record["slab_bytes_each"].values())
-            record |= broker_figures(process, arguments.build / "bench/shoald.log")
+            record |= broker_figures(process, processes.broker_log(arguments.build))
             steps.append(record | {"tcp_pages_most": pages.take()})
         else:
             others.append(record)
@@ -113,7 +113,7 @@ def measure(arguments, process, port, rest):
 def run_shoal(arguments, rest):
     shards = arguments.shards or max(2, math.ceil(arguments.connections / RING_CONNECTIONS))
     sets = [f"broker.shards={shards}"] + ([f"broker.mesh_slots={MESH_SLOTS_MANY}"] if shards > 16 else [])
-    with processes.broker(arguments.build, arguments.build / "bench/shoald.log", sets) as (process, port):
+    with processes.broker(arguments.build, processes.broker_log(arguments.build), sets) as (process, port):
         print(f"Idle subscribers: {arguments.connections:,} to a broker of {shards} shards\n", flush=True)
         steps, others = measure(arguments, process, port, rest)
     rows = [report.flat(record) for record in steps]

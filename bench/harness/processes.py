@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 READY_S = 60
 END_S = 40
+PEER_PORTS = (20000, 30000)  # below those that are given for port 0
 
 
 def wait_until(condition, what):
@@ -32,9 +34,17 @@ def stop(process):
 
 
 def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """For a peer that must be told its port: none that somebody else may be given before the peer takes it."""
+    while True:
+        port = random.randrange(*PEER_PORTS)
+        with socket.socket() as free:
+            if free.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+def broker_log(build):
+    """Where a broker of this run logs: other runs, a test beside this one say, have their own."""
+    return build / f"bench/shoald-{os.getpid()}.log"
 
 
 def answers(port):

@@ -92,7 +92,7 @@ class Shoal(Server):
     def run(self, build, scenario, cores):
         shards = max(scenario.cores, math.ceil(scenario.subscribers() / RING_CONNECTIONS))
         sets = [f"broker.shards={shards}"] + ([f"broker.mesh_slots={MESH_SLOTS_MANY}"] if shards > 16 else [])
-        with processes.broker(build, build / "bench/shoald.log", sets + scenario.sets, cores) as (process, port):
+        with processes.broker(build, processes.broker_log(build), sets + scenario.sets, cores) as (process, port):
             yield process.pid, port
 
     def options_for(self, scenario):

@@ -127,9 +127,8 @@ static const struct config_key keys[] = {
     KEY(compression, min_bytes, CONFIG_BYTES, "64", 0, MIB, RELOADS, "Smaller payloads are sent as they are."),
 
     KEY(cluster, redis, CONFIG_LIST, "", 0, CONFIG_LIST_MAX, SECRET,
-        "Redis servers for federation, redis[s]://[user:password@]host[:port][/db], or by Sentinel, "
-        "redis+sentinel://[user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db]; separated by spaces; empty is "
-        "none."),
+        "Redis servers for federation, redis://[user:password@]host[:port][/db], or by sentinels "
+        "redis+sentinel://host[:port][,host...]/MASTER[/db]; separated by spaces; empty is none."),
     KEY(cluster, prefix, CONFIG_STRING, "shoal:", 0, 64, 0,
         "What all keys and channels in Redis begin with: hosts with the same one share their topics."),
     KEY(cluster, timeout_ms, CONFIG_MILLISECONDS, "3s", 100, 600000, 0,

@@ -47,6 +47,7 @@ export class Browser {
         this.process = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${this.folder}`, 'about:blank'], {
             stdio: ['ignore', 'ignore', 'pipe'],
             env: { ...process.env, HOME: this.folder },
+            detached: true, // a group of its own, with all its helpers
         });
         this.words = [];
         this.address = new Promise((resolve, reject) => {
@@ -109,10 +110,9 @@ export class Browser {
 
     async stop() {
         this.socket?.terminate();
-        this.process.kill('SIGKILL');
+        process.kill(-this.process.pid, 'SIGKILL'); // the helpers too: they would go on writing into its folder
         await this.exited;
-        // its helpers may still write for a moment
-        rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+        rmSync(this.folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
     }
 }
 
