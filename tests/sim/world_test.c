@@ -61,7 +61,7 @@ int main(int count, char **words)
     const struct seeds seeds = {
         .name = "world",
         .count = federated ? 40 : 400, /* each world of several hosts is some of the others' */
-        .count_sanitized = federated ? 15 : 60,
+        .count_sanitized = federated ? 6 : 30,
         .canaries = canaries,
         .canary_count = sizeof canaries / sizeof *canaries,
         .run = run,
