@@ -213,9 +213,8 @@ struct conns {
     struct plan_part *plan;
     uint32_t plan_size;
     uint32_t plan_room;
-    uint32_t send_ns;           /* what one send of a walk takes, on the average of the last slices */
-    uint32_t rest_us;           /* until the first of the resting feeds is due; 0: none rests */
-    uint64_t deliveries_before; /* stats at the turn's start: the turn's budget */
+    uint32_t send_ns; /* what one send of a walk takes, on the average of the last slices */
+    uint32_t rest_us; /* until the first of the resting feeds is due; 0: none rests */
     struct walk_range ranges[LANE_COUNT];
 };
 

@@ -10,7 +10,7 @@
  * A slot stands in the line once. Who has closed meanwhile, and whose number is somebody else's by now, is known by the
  * flag that is no longer set. Bound: the slots of the room; counter: receive_buffers_out.
  */
-#include <string.h>
+#include <stdlib.h>
 
 #include "io/io_uring_room.h"
 
