@@ -158,6 +158,20 @@ struct walk_range {
     uint32_t size;
 };
 
+/* So many small feeds are walked before their sends go out, if no more than a batch. */
+#define SMALL_FEEDS_BATCH 256u
+
+/* Feeds of few subscribers are walked together (walk.h). */
+struct small_feeds {
+    struct rest rest;
+    uint32_t sends;  /* of the last round, or the one under way */
+    uint32_t walks;  /* feeds of it */
+    uint32_t shared; /* of these, such that had more than one message to be sent */
+    bool under_way;  /* the round has not come to its end in the last turn */
+    uint32_t walked_count;
+    uint32_t walked[SMALL_FEEDS_BATCH]; /* their sends are queued */
+};
+
 struct conns {
     struct io *io;
     struct mesh *mesh;
@@ -216,6 +230,7 @@ struct conns {
     uint32_t send_ns; /* what one send of a walk takes, on the average of the last slices */
     uint32_t rest_us; /* until the first of the resting feeds is due; 0: none rests */
     struct walk_range ranges[LANE_COUNT];
+    struct small_feeds small;
 };
 
 /* Everything but what the pointers point at, which the shard lends. False: no memory. */

@@ -121,6 +121,14 @@ static inline struct chunk *chunk_next(const struct chunk *chunk)
     return atomic_load_explicit(&((struct chunk *)chunk)->next, memory_order_acquire);
 }
 
+/* Messages of a chunk at or below the position `tail`, as far as a reader that was told of this tail knows. */
+static inline uint32_t chunk_count_to(const struct chunk *chunk, uint64_t tail)
+{
+    const struct chunk *next = chunk_next(chunk);
+    uint64_t end = next && next->base <= tail ? next->base : tail + 1;
+    return (uint32_t)(end - chunk->base);
+}
+
 static inline struct chunk_lane *chunk_lane(const struct chunk *chunk, enum lane lane)
 {
     return atomic_load_explicit(&((struct chunk *)chunk)->lanes[lane], memory_order_acquire);

@@ -165,15 +165,15 @@ uint32_t feeds_dirty_take(struct feeds *feeds)
     return number;
 }
 
-void feeds_rest(struct feeds *feeds, uint32_t number)
+void feeds_rest(struct feeds *feeds, struct queue *line, uint32_t number)
 {
     feed_at(feeds, number)->dirty = true;
-    queue_push(&feeds->resting, &feeds->feeds, offsetof(struct feed, dirty_next), number);
+    queue_push(line, &feeds->feeds, offsetof(struct feed, dirty_next), number);
 }
 
-void feeds_rested(struct feeds *feeds)
+void feeds_rested(struct feeds *feeds, struct queue *line)
 {
-    queue_append(&feeds->dirty, &feeds->feeds, offsetof(struct feed, dirty_next), &feeds->resting);
+    queue_append(&feeds->dirty, &feeds->feeds, offsetof(struct feed, dirty_next), line);
 }
 
 void feed_mark_unsent(struct feeds *feeds, uint32_t number)

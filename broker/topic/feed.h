@@ -120,6 +120,13 @@ struct walk {
     struct walk_part parts[WALK_PARTS_MAX]; /* in the vector's order; going round from `at`, offsets do not fall */
 };
 
+/* Whether the next round is better begun a little later, and what tells (conn/walk). Times: the low 32 bits. */
+struct rest {
+    uint32_t ended_us;      /* when the last round over the subscribers ended */
+    uint32_t since_us : 31; /* resting: since when */
+    uint32_t resting : 1;
+};
+
 enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };
 
 struct feed {
@@ -137,8 +144,7 @@ struct feed {
     uint32_t walk;     /* under way; 0: all are at `walked` */
     uint32_t fresh_us; /* when the first message that no walk has taken yet was published: the low 32 bits */
     uint32_t came_us;  /* the same of the last one that this shard was told of */
-    uint32_t round_us; /* when the last round over the subscribers ended: the low 32 bits */
-    uint32_t rest_us;  /* resting: since when */
+    struct rest rest;  /* of a large feed */
     uint32_t waiting;  /* first subscription that is not live, linked by `place` */
     uint32_t holds;    /* by chunk, oldest first */
     uint32_t parked;   /* cursors at the tail */
@@ -158,8 +164,7 @@ struct feed {
     uint8_t lanes_wanted;
     bool known : 1; /* topic: number, epoch and tail are known */
     bool dirty : 1;
-    bool resting : 1; /* dirty, but its next round is better begun a little later (conn/deliver) */
-    bool shared : 1;  /* the last round had sends with more than one message */
+    bool shared : 1; /* the last round had sends with more than one message */
     bool unsent : 1;
     bool owes_followed : 1; /* ASK_FOLLOWED is to be sent */
     bool owes_walked : 1;   /* ASK_WALKED is to be sent when walked reaches report_at */
@@ -198,7 +203,9 @@ struct feeds {
     struct slab walks;
     struct filters *matcher;     /* this shard's filters: value = feed */
     struct queue dirty;          /* feeds with something to deliver, in the order in which they got it */
-    struct queue resting;        /* dirty feeds that rest */
+    struct queue resting;        /* dirty feeds that rest, each by itself */
+    struct queue small_resting;  /* dirty feeds that rest together */
+    uint32_t small_came_us;      /* came_us of the one with few subscribers that was told of a message last */
     struct queue unsent;         /* feeds with something to ask */
     struct feed_answer *answers; /* for conn/execute, in order */
     uint32_t answer_count;
@@ -250,9 +257,9 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
 /* The next dirty feed, taken off the list; 0: none. */
 uint32_t feeds_dirty_take(struct feeds *feeds);
 void feeds_mark_dirty(struct feeds *feeds, uint32_t number);
-/* A feed that was taken goes back later: with feeds_rested() all of these are dirty again. */
-void feeds_rest(struct feeds *feeds, uint32_t number);
-void feeds_rested(struct feeds *feeds);
+/* A feed that was taken rests in that line; with feeds_rested() all in it are to be taken again. */
+void feeds_rest(struct feeds *feeds, struct queue *line, uint32_t number);
+void feeds_rested(struct feeds *feeds, struct queue *line);
 
 /* Begins a walk, or takes into the one under way what has come since. False: all are at the tail. */
 bool feed_walk_begin(struct feeds *feeds, uint32_t number);

@@ -359,6 +359,9 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
         feed->fresh_us = time_us;
     }
     feed->came_us = time_us;
+    if (feed->subscribers.size <= SLICE_DELIVERIES) {
+        feeds->small_came_us = time_us;
+    }
     feed->tail = tail;
     feed->tail_bytes = tail_bytes;
     if (feed->subscribers.size == 0 && !feed->walk) {

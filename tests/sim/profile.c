@@ -50,6 +50,7 @@ static void make_habits(struct profile *profile, struct chance *chance)
     profile->jump = (uint16_t)(calm ? 0 : ONE_OF(chance, 0, 1, 5));
     profile->jump_us_max = ONE_OF(chance, 1000000, 10000000, 100000000);
     profile->stall_us_max = ONE_OF(chance, 100000, 5000000, 60000000);
+    profile->send_ns = ONE_OF(chance, 0, 4000, 1000000);
 }
 
 static void make_config(struct profile *profile, struct chance *chance)

@@ -39,6 +39,7 @@ struct profile {
     bool overlaps;     /* clients follow names that cover the same topics */
     int64_t jump_us_max;
     int64_t stall_us_max;
+    uint32_t send_ns; /* what a shard takes a send to cost, which no time passes for here: how long walks rest */
     struct sim_options network;
     struct io_options io;
     struct habits habits;

@@ -74,6 +74,7 @@ static void shard_make(struct world *world, uint32_t number)
     };
     world->shards[number] = shard_create(&setup);
     CHECK(world->shards[number]);
+    world->shards[number]->conns.send_ns = world->profile.send_ns;
 }
 
 static void host_make(struct world *world, uint32_t number)
