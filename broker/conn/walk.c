@@ -79,6 +79,21 @@ static uint32_t walk_one(struct conns *conns, struct feed *feed, uint32_t number
     return deliver_range(conns, number, range, walk_at(conns->feeds, feed)->target - feed->walked);
 }
 
+/*
+ * After many have come and gone, neighbours in the vector are strangers in the tables, and to fetch their memory takes
+ * as long as all else that is done here: so it is asked for ahead, first the subscription, then what it points at.
+ */
+#define SUBSCRIPTIONS_AHEAD 8
+#define CONNS_AHEAD         4
+
+static void walk_prefetch(const struct conns *conns, const struct feed *feed)
+{
+    uint32_t subscription = feed_walk_ahead(conns->feeds, feed, SUBSCRIPTIONS_AHEAD);
+    __builtin_prefetch(subscription_at(conns->feeds, subscription));
+    subscription = feed_walk_ahead(conns->feeds, feed, CONNS_AHEAD);
+    __builtin_prefetch(conn_at(conns, subscription_at(conns->feeds, subscription)->conn));
+}
+
 /* Walks on in the oldest part until `most` of the budget is used. Returns what was. Its sends are queued. */
 static uint32_t walk_on(struct conns *conns, struct feed *feed, uint32_t most)
 {
@@ -87,6 +102,7 @@ static uint32_t walk_on(struct conns *conns, struct feed *feed, uint32_t most)
         conns->ranges[lane].count = 0;
     }
     while (done < most && (subscription = feed_walk_next(conns->feeds, feed)) != 0) {
+        walk_prefetch(conns, feed);
         done += walk_one(conns, feed, subscription);
     }
     return done;

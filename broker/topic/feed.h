@@ -268,6 +268,8 @@ bool feed_walk_begin(struct feeds *feeds, uint32_t number);
  * the part is at its end: feed_walk_settle() is due.
  */
 uint32_t feed_walk_next(struct feeds *feeds, struct feed *feed);
+/* Who stands so many places behind the last one that was given, or the vector's last. */
+uint32_t feed_walk_ahead(const struct feeds *feeds, const struct feed *feed, uint32_t places);
 /*
  * The feed moves on when its oldest part is at its end, and the walk is over when all are at the target. True:
  * everybody was sent further; the first message of this was published at *published_us.

@@ -217,6 +217,13 @@ uint32_t feed_walk_next(struct feeds *feeds, struct feed *feed)
     return feed->subscribers.items[walk->parts[walk->at].begin++];
 }
 
+uint32_t feed_walk_ahead(const struct feeds *feeds, const struct feed *feed, uint32_t places)
+{
+    const struct walk *walk = walk_at(feeds, feed);
+    uint32_t place = walk->parts[walk->at].begin - 1 + places;
+    return feed->subscribers.items[place < feed->subscribers.size ? place : feed->subscribers.size - 1];
+}
+
 bool feed_walk_is_at_start(const struct feeds *feeds, const struct feed *feed)
 {
     const struct walk *walk = walk_at(feeds, feed);
