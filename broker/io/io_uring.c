@@ -3,7 +3,8 @@
  *
  * Receiving, by slot. What is armed follows from what is wanted (arm()), whenever nothing is:
  *
- *            ┌───────── idle: POLL ──▶ fired ──▶ one RECEIVE (does not wait) ──▶ bytes ──┐
+ *            ┌───────── new and idle: one RECEIVE (waits) ───────────────────▶ bytes ──┐
+ *            ├───────── idle: POLL ──▶ fired ──▶ one RECEIVE (does not wait) ──▶ bytes ──┤
  *   arm() ───┤                                                                           ├──▶ arm() …
  *            ├───────── busy: RECEIVE, multishot ──▶ bytes … bytes ──▶ its last ─────────┘
  *            └───────── paused, ended, closing: nothing
@@ -103,18 +104,33 @@ static void arm_poll(struct uring_room *room, uint32_t number)
     slot_set(&room->slots[number], SLOT_POLL);
 }
 
-static void arm_receive(struct uring_room *room, uint32_t number, bool multishot)
+enum receive_shape {
+    RECEIVE_FIRST, /* waits for the bytes, once */
+    RECEIVE_ONCE,  /* takes what is there */
+    RECEIVE_MULTISHOT,
+};
+
+static void arm_receive(struct uring_room *room, uint32_t number, enum receive_shape shape)
 {
     struct io_uring_sqe *request = uring_request(room);
-    if (multishot)
+    if (shape == RECEIVE_MULTISHOT)
         io_uring_prep_recv_multishot(request, (int)number, NULL, 0, 0);
     else
-        io_uring_prep_recv(request, (int)number, NULL, 0, MSG_DONTWAIT);
+        io_uring_prep_recv(request, (int)number, NULL, 0, shape == RECEIVE_ONCE ? MSG_DONTWAIT : 0);
     slot_request(room, request, OP_RECEIVE, number);
     request->flags |= IOSQE_BUFFER_SELECT;
     request->buf_group = 0;
     slot_set(&room->slots[number], SLOT_RECEIVE);
     room->receive_queued = true;
+}
+
+/* Most have sent their request by the time that they are accepted: the first receive saves them a poll and a turn. */
+static void arm_idle(struct uring_room *room, uint32_t number)
+{
+    if (room->slots[number].flags & SLOT_FRESH)
+        arm_receive(room, number, RECEIVE_FIRST);
+    else
+        arm_poll(room, number);
 }
 
 static void arm(struct uring_room *room, uint32_t number)
@@ -126,13 +142,13 @@ static void arm(struct uring_room *room, uint32_t number)
     case IO_RECEIVE_PAUSED:
         return;
     case IO_RECEIVE_IDLE:
-        arm_poll(room, number);
-        return;
+        arm_idle(room, number);
+        break;
     case IO_RECEIVE_BUSY:
-        arm_receive(room, number, true);
-        return;
+        arm_receive(room, number, RECEIVE_MULTISHOT);
+        break;
     }
-    UNREACHABLE();
+    slot_clear(slot, SLOT_FRESH);
 }
 
 static void receive_cancel(struct uring_room *room, uint32_t number)
@@ -252,7 +268,7 @@ static void poll_done(struct uring_room *room, uint32_t number, int32_t result)
     bool receives =
         result > 0 && slot_receiving(slot) == IO_RECEIVE_IDLE && !(slot->flags & (SLOT_CLOSING | SLOT_ENDED));
     if (receives && room->receives_once < room->buffer_count)
-        arm_receive(room, number, false);
+        arm_receive(room, number, RECEIVE_ONCE);
     else if (receives)
         uring_starve(room, number);
     else
@@ -266,7 +282,7 @@ void uring_starved_serve(struct uring_room *room)
         const struct uring_slot *slot = &room->slots[number];
         bool free = !(slot->flags & (SLOT_POLL | SLOT_RECEIVE | SLOT_ENDED | SLOT_CLOSING));
         if (free && slot_receiving(slot) == IO_RECEIVE_IDLE)
-            arm_receive(room, number, false);
+            arm_receive(room, number, RECEIVE_ONCE);
         else
             arm(room, number);
     }

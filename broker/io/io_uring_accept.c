@@ -152,7 +152,7 @@ void uring_slot_free(struct uring_room *room, uint32_t number)
 static void slot_begin(struct uring_room *room, uint32_t number)
 {
     CHECK(room->slots[number].flags == 0);
-    room->slots[number].flags = SLOT_OPEN;
+    room->slots[number].flags = SLOT_OPEN | SLOT_FRESH;
     room->io.counters.accepts++;
     if (++room->slots_used == room->io.slots_max)
         accept_state(room, ACCEPT_NO_SLOT);

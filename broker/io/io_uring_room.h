@@ -77,6 +77,7 @@ enum slot_flag {
     SLOT_IN_FLIGHT = SLOT_POLL | SLOT_RECEIVE | SLOT_WRITABLE | SLOT_SHUTDOWN,
 
     SLOT_STARVED = 1 << 13, /* stands in the line of those that wait for a buffer */
+    SLOT_FRESH = 1 << 14,   /* accepted, and nothing was armed yet */
 };
 
 struct uring_slot {
