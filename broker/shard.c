@@ -29,6 +29,8 @@
 
 /* Without anything to do, how long a turn waits: the sweep's step. */
 #define WAIT_IDLE_US 100000
+/* Where many shards share a thread the sweep says how long; but with more topics or feeds than these as above. */
+#define IDLE_TOPICS_MAX 4096u
 /* Something waits for room in a ring: its reader is awake, and has room soon. */
 #define WAIT_BLOCKED_US 100
 
@@ -426,6 +428,14 @@ void shard_turn(struct shard *shard, int64_t wait_us)
     wait(shard, more, wait_us);
 }
 
+static int64_t idle_us(const struct shard *shard)
+{
+    bool many = slab_end(&shard->owner.topics) > IDLE_TOPICS_MAX || slab_end(&shard->feeds.feeds) > IDLE_TOPICS_MAX;
+    int64_t idle_us = many ? WAIT_IDLE_US : sweep_rest_us(&shard->conns);
+    uint32_t rest_us = shard->conns.rest_us; /* a large feed waits for what is on its way */
+    return rest_us > 0 && rest_us < idle_us ? rest_us : idle_us;
+}
+
 int64_t shard_step(struct shard *shard)
 {
     mesh_awake(shard->mesh, shard->number);
@@ -443,8 +453,7 @@ int64_t shard_step(struct shard *shard)
     if (!mesh_sleep(shard->mesh, shard->number)) {
         return 0;
     }
-    uint32_t rest_us = shard->conns.rest_us; /* a large feed waits for what is on its way */
-    return rest_us > 0 && rest_us < WAIT_IDLE_US ? rest_us : WAIT_IDLE_US;
+    return idle_us(shard);
 }
 
 bool shard_is_stopped(const struct shard *shard)

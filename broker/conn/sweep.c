@@ -180,8 +180,34 @@ static void drain_step(struct conns *conns)
 #define LOOK_US 10000
 /* nor for fewer records, */
 #define RECORDS_A_STEP 256u
-/* unless so much time has passed. */
-#define STEP_US 100000
+/* unless so much of a pass has passed, within these. */
+#define STEPS_A_PASS  8
+#define STEP_US_LEAST 100000
+#define STEP_US_MOST  1000000
+/* Without anything that has a deadline, a look may be so long in coming: a turn after more than a second counts as late. */
+#define REST_US_MOST 500000
+
+static uint64_t pass_us(const struct conns *conns)
+{
+    return (uint64_t)conns->config->heartbeat.interval_s * 1000000 / PASSES;
+}
+
+static int64_t within(int64_t us, int64_t least, int64_t most)
+{
+    return us < least ? least : us > most ? most : us;
+}
+
+static int64_t step_us(const struct conns *conns)
+{
+    return within((int64_t)pass_us(conns) / STEPS_A_PASS, STEP_US_LEAST, STEP_US_MOST);
+}
+
+/* Since the last moment for a step. Each shard has its own moments, so that they do not all ping at once. */
+static int64_t since_moment_us(const struct conns *conns)
+{
+    int64_t step = step_us(conns);
+    return (conns->now_us + step * conns->shard / conns->shard_count) % step;
+}
 
 /* Of the records × us that are owed, how many whole records: taken off, the rest stands for the next time. */
 static uint32_t take_owed(uint64_t *owed, uint32_t end, uint64_t period_us)
@@ -193,14 +219,25 @@ static uint32_t take_owed(uint64_t *owed, uint32_t end, uint64_t period_us)
 
 static void sweep_conns(struct conns *conns, int64_t elapsed_us)
 {
-    uint64_t period_us = (uint64_t)conns->config->heartbeat.interval_s * 1000000 / PASSES;
     uint32_t end = slab_end(&conns->table);
     conns->sweep_owed += (uint64_t)end * (uint64_t)elapsed_us;
-    uint64_t step = (uint64_t)end * STEP_US;
-    uint64_t enough = RECORDS_A_STEP * period_us < step ? RECORDS_A_STEP * period_us : step;
-    if (conns->sweep_owed >= enough) {
-        sweep_table(conns, take_owed(&conns->sweep_owed, end, period_us));
+    if (since_moment_us(conns) < elapsed_us || conns->sweep_owed >= RECORDS_A_STEP * pass_us(conns)) {
+        sweep_table(conns, take_owed(&conns->sweep_owed, end, pass_us(conns)));
     }
+}
+
+int64_t sweep_rest_us(const struct conns *conns)
+{
+    if (conns->draining || conns->accept_paused || conns->sessions.used > 0) {
+        return STEP_US_LEAST;
+    }
+    int64_t rest_us = step_us(conns) - since_moment_us(conns);
+    uint32_t end = slab_end(&conns->table);
+    if (end > 0) {
+        int64_t enough_us = (int64_t)(RECORDS_A_STEP * pass_us(conns) / end);
+        rest_us = enough_us < rest_us ? enough_us : rest_us;
+    }
+    return within(rest_us, STEP_US_LEAST, REST_US_MOST);
 }
 
 void sweep_turn(struct conns *conns)

@@ -7,8 +7,9 @@
  * Heartbeats. Each slot has its pass, one of four, by its number. In it a connection is pinged that has been silent for
  * a quarter of the interval; in any other pass one that has been silent for the whole of it. So whoever is silent is
  * pinged once an interval, at a time that follows from the slot: pings are spread evenly however many came, or came
- * back, at once. A step is made when some dozens are due, or after 100 ms: so both the pings and the answers to them
- * come many to a turn, which is what makes them cheap.
+ * back, at once. A step is made when some dozens are due, or after an eighth of a pass (100 ms to a second), at a time
+ * that is the shard's own: so both the pings and the answers to them come many to a turn, which is what makes them cheap,
+ * also where many shards have few connections each.
  *
  * Silence is measured in time for which the shard has listened (conns->heard_us), not in the host's: a turn that comes
  * late counts as a second at most, and one that follows on unread input as a quarter of its time. Completions come in
@@ -23,6 +24,9 @@
 
 /* The sweep step: as much as is due since the last one. */
 void sweep_turn(struct conns *conns);
+
+/* After a turn with nothing left to do: for how many us no sweep is due. At most half a second. */
+int64_t sweep_rest_us(const struct conns *conns);
 
 /* From now on nobody is let in, and connections are closed with 4000, spread over broker.drain_s. */
 void sweep_drain(struct conns *conns);
