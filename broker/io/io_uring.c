@@ -121,6 +121,10 @@ static void arm_receive(struct uring_room *room, uint32_t number, enum receive_s
     request->flags |= IOSQE_BUFFER_SELECT;
     request->buf_group = 0;
     slot_set(&room->slots[number], SLOT_RECEIVE);
+    if (shape == RECEIVE_ONCE) {
+        slot_set(&room->slots[number], SLOT_ONCE);
+        room->receives_once++;
+    }
     room->receive_queued = true;
 }
 
