@@ -1,21 +1,27 @@
--- append: gives a message of a logged topic its position, keeps it in the stream, and tells all hosts. Atomic.
+-- append: gives a message of a logged topic its position, keeps it in the stream, and tells all hosts. Atomic. Behind
+-- generation.lua.
 --
 -- KEYS: the generation, the topic's meta (hash: g, e epoch, o last offset, b offset before the epoch's first message),
 --       its stream, and, if the message has one, its idempotency key
 -- ARGV:  1 generation, 2 proposed epoch, 3 channel, 4 header up to the epoch (cluster/wire.h), 5 topic, 6 payload,
 --        7 kind, 8 time in ms, 9 messages to keep, 10 seconds until the topic may be forgotten,
---       11 seconds until the idempotency key is
--- Returns: epoch, offset, 1 if the key was known already, else 0; or the error "GENERATION": claim first
+--       11 seconds until the idempotency key is;
+--       of a Redis Cluster, where the generation is its slot's and 1 a proposed one, also 12 to 14 as claim has them: run
+--       id, former master's replication id, "1" if the server loses nothing; 15 the channel for patterns
+-- Returns: epoch, offset, 1 if the key was known already, else 0; of a Redis Cluster also 1 if the slot's generation had
+--          to be changed, else 0; or the error "GENERATION": claim first
 local meta, stream, key = KEYS[2], KEYS[3], KEYS[4]
-local generation = ARGV[1]
-if redis.call('HGET', KEYS[1], 'g') ~= generation then
+local generation, changed = ARGV[1], nil
+if ARGV[12] then
+    generation, changed = claim(KEYS[1], ARGV[12], ARGV[13], generation, ARGV[14])
+elseif redis.call('HGET', KEYS[1], 'g') ~= generation then
     return redis.error_reply('GENERATION is another one')
 end
 if key then
     local known = redis.call('GET', key)
     if known then
         local e, o = string.match(known, '^(%x+) (%d+)$')
-        return {e, tonumber(o), 1}
+        return {e, tonumber(o), 1, changed}
     end
 end
 
@@ -56,6 +62,13 @@ if key then
     redis.call('SET', key, epoch .. ' ' .. offset_text, 'EX', ARGV[11])
 end
 local high = math.floor(offset / 4294967296)
-redis.call('PUBLISH', ARGV[3], ARGV[4] .. epoch .. string.format('%08x%08x', high, offset - high * 4294967296) ..
-           ARGV[5] .. ARGV[6])
-return {epoch, offset, 0}
+local message = ARGV[4] .. epoch .. string.format('%08x%08x', high, offset - high * 4294967296) .. ARGV[5] .. ARGV[6]
+if changed then
+    redis.call('SPUBLISH', ARGV[3], message)
+    if redis.call('PUBSUB', 'NUMPAT') > 0 then
+        redis.call('PUBLISH', ARGV[15], message)
+    end
+else
+    redis.call('PUBLISH', ARGV[3], message)
+end
+return {epoch, offset, 0, changed}

@@ -62,7 +62,7 @@ static void drop_name(struct interest *interest, uint32_t number)
 
 void interest_destroy(struct interest *interest)
 {
-    for (uint32_t server = 0; server < LINK_SERVERS_MAX && interest->topics.used; server++) {
+    for (uint32_t server = 0; server <= SLOT_NOWHERE && interest->topics.used; server++) {
         each_of_server(interest, server, drop_name);
     }
     index_destroy(&interest->index);
@@ -238,6 +238,86 @@ void interest_acked(struct interest *interest, uint32_t number, uint32_t serial)
     set(interest, number, topic->wanted, true);
     if (topic->wanted) {
         tell(interest, number, RELAY_DONE);
+    }
+}
+
+/* --- of a Redis Cluster --- */
+
+static void unsubscribed(struct interest *interest, uint32_t number)
+{
+    struct interest_topic *topic = topic_at(interest, number);
+    topic->sent = false;
+    topic->serial = ++interest->serial; /* a confirmation that is still to come means nothing any more */
+    set(interest, number, topic->wanted, false);
+    if (topic->wanted) {
+        tell(interest, number, RELAY_AWAY);
+    }
+    release_if_unused(interest, number);
+}
+
+void interest_refused(struct interest *interest, uint32_t number, uint32_t serial)
+{
+    if (slab_mapped(&interest->topics, number)) {
+        const struct interest_topic *topic = topic_at(interest, number);
+        if (topic->name && topic->serial == serial && topic->sent) {
+            unsubscribed(interest, number);
+        }
+    }
+}
+
+void interest_lost(struct interest *interest, uint32_t server, struct span topic)
+{
+    uint64_t hash = name_hash(topic);
+    uint32_t number = index_first(&interest->index, hash);
+    while (number && !span_equal(name_span(topic_at(interest, number)->name), topic)) {
+        number = index_next(&interest->index, number);
+    }
+    if (number && topic_at(interest, number)->server == server && topic_at(interest, number)->sent) {
+        unsubscribed(interest, number);
+    }
+}
+
+static void server_change(struct interest *interest, uint32_t number, uint32_t server)
+{
+    struct interest_topic *topic = topic_at(interest, number);
+    bool wanted = topic->wanted;
+    set(interest, number, false, false);
+    topic->server = (uint8_t)server;
+    topic->sent = false;
+    topic->serial = ++interest->serial;
+    set(interest, number, wanted, false);
+    if (wanted) {
+        tell(interest, number, RELAY_AWAY);
+    }
+}
+
+static void move_one(struct interest *interest, uint32_t number, uint32_t server)
+{
+    struct interest_topic *topic = topic_at(interest, number);
+    if (topic->server != server) {
+        server_change(interest, number, server);
+    }
+    if (topic->wanted != topic->sent && interest->servers[server].up) {
+        todo(interest, number);
+    }
+    release_if_unused(interest, number);
+}
+
+void interest_move(struct interest *interest, uint32_t (*server_of)(void *context, struct span topic), void *context)
+{
+    uint32_t number;
+    for (uint32_t server = 0; server <= SLOT_NOWHERE; server++) {
+        while ((number = queue_take(&interest->servers[server].todo, &interest->topics, LINK_TODO)) != 0) {
+            topic_at(interest, number)->queued = false;
+        }
+    }
+    uint32_t end = slab_end(&interest->topics);
+    for (number = 1; number < end; number++) {
+        if (!slab_mapped(&interest->topics, number)) {
+            number |= SLAB_SEGMENT_RECORDS - 1;
+        } else if (topic_at(interest, number)->name) {
+            move_one(interest, number, server_of(context, name_span(topic_at(interest, number)->name)));
+        }
     }
 }
 

@@ -15,6 +15,9 @@
  * each time anew, and when the server is away. Of tells that wait for room the latest counts: DONE after AWAY says all
  * that is to be said.
  *
+ * In a Redis Cluster a topic's server is that of its slot, and may change: interest_move(). While it has none it is
+ * "nowhere" (SLOT_NOWHERE), which never comes up.
+ *
  * Bounds: the shards' own tables of topics. No memory: the ask stays in the mesh, and is tried again.
  * Thread: the link's.
  */
@@ -24,6 +27,7 @@
 #include "base/index.h"
 #include "base/queue.h"
 #include "cluster/report.h"
+#include "cluster/slots.h"
 #include "mesh/mesh.h"
 #include "mesh/name.h"
 
@@ -47,7 +51,7 @@ struct interest {
     struct slab topics; /* struct interest_topic */
     struct index index;
     uint32_t serial; /* of the latest record */
-    struct interest_server servers[LINK_SERVERS_MAX];
+    struct interest_server servers[LINK_SERVERS_MAX + 1]; /* the last one is nowhere */
     struct queue tells[SHARDS_MAX];
 };
 
@@ -72,6 +76,18 @@ bool interest_next(struct interest *interest, uint32_t server, struct interest_c
 
 /* Redis has confirmed a subscription. Records that are gone meanwhile are known by their serial, and ignored. */
 void interest_acked(struct interest *interest, uint32_t number, uint32_t serial);
+
+/* The server has refused the subscription, for the slot is another's: it is made again after interest_move(). */
+void interest_refused(struct interest *interest, uint32_t number, uint32_t serial);
+
+/* The server has taken the subscription away, for the same reason. */
+void interest_lost(struct interest *interest, uint32_t server, struct span topic);
+
+/*
+ * Topics whose server is another one now are subscribed there; what was refused or lost is tried again. Not fast: for a
+ * map of slots that has changed.
+ */
+void interest_move(struct interest *interest, uint32_t (*server_of)(void *context, struct span topic), void *context);
 
 /* Sends to the shards what they have to be told, as far as there is room. True: all is sent. */
 bool interest_tell(struct interest *interest, struct mesh *mesh, uint32_t peer, uint32_t shards);

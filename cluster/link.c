@@ -22,9 +22,25 @@
 
 /* --- what shards ask --- */
 
-static struct server *server_of(struct link *link, uint64_t hash)
+static void relay_work(struct link *link, struct relay *relay, bool fetch)
 {
-    return &link->servers[ring_server(&link->ring, hash)];
+    struct server *server = link->sharding ? NULL : &link->servers[ring_server(&link->ring, relay->hash)];
+    if (fetch || relay->logged) {
+        if (server) {
+            server_logged(server, relay, fetch);
+        } else {
+            sharding_logged(link, relay, fetch);
+        }
+    } else if (server) {
+        server_live(server, relay);
+    } else {
+        sharding_live(link, relay);
+    }
+}
+
+static uint32_t server_of(const struct link *link, const struct envelope *ask)
+{
+    return link->sharding ? sharding_server(link->sharding, name_span(ask->name)) : ring_server(&link->ring, ask->hash);
 }
 
 /* False: no memory; it stays, and is tried again. */
@@ -34,14 +50,10 @@ static bool work_ask(struct link *link, const struct envelope *ask)
     case ASK_RELAY:
     case ASK_FETCH:
         ask->relay->shard = ask->from;
-        if (ask->kind == ASK_FETCH || ask->relay->logged) {
-            server_logged(server_of(link, ask->relay->hash), ask->relay, ask->kind == ASK_FETCH);
-        } else {
-            server_live(server_of(link, ask->relay->hash), ask->relay);
-        }
+        relay_work(link, ask->relay, ask->kind == ASK_FETCH);
         return true;
     case ASK_WANT:
-        return interest_want(&link->interest, ring_server(&link->ring, ask->hash), ask);
+        return interest_want(&link->interest, server_of(link, ask), ask);
     case ASK_UNWANT:
         interest_unwant(&link->interest, ask);
         return true;
@@ -106,11 +118,40 @@ static struct relay *relay_of(const struct wire *wire)
     return relay;
 }
 
+static void acked(struct link *link, uint32_t number, const struct server_ack *ack)
+{
+    if (ack->filter) {
+        patterns_acked(&link->patterns, number, ack->number, ack->serial);
+    } else {
+        interest_acked(&link->interest, ack->number, ack->serial);
+    }
+}
+
+static void work_event(struct link *link, uint32_t number, const struct subscription_event *event)
+{
+    switch (event->kind) {
+    case SUBSCRIPTION_MESSAGE:
+        link->held[number] = relay_of(&event->wire);
+        STATS_ADD(&link->stats, memory_refusals, !link->held[number]);
+        return;
+    case SUBSCRIPTION_ACKED:
+        acked(link, number, &event->ack);
+        return;
+    case SUBSCRIPTION_REFUSED:
+        interest_refused(&link->interest, event->ack.number, event->ack.serial);
+        break;
+    case SUBSCRIPTION_LOST:
+        interest_lost(&link->interest, number, event->topic);
+        break;
+    }
+    link->servers[number].complete = false;
+    sharding_unsettle(link);
+}
+
 static void deliver(struct link *link, uint32_t number)
 {
     struct server *server = &link->servers[number];
-    struct wire wire;
-    struct server_ack ack;
+    struct subscription_event event;
     for (int i = 0; i < TURN_MESSAGES_MAX; i++) {
         if (link->held[number] && !hand_over(link, number)) {
             STATS_ADD(&link->stats, arrived_blocked, !server->blocked);
@@ -118,35 +159,34 @@ static void deliver(struct link *link, uint32_t number)
             return;
         }
         server->blocked = false;
-        if (!subscription_next(server, &wire, &ack)) {
+        if (!subscription_next(server, &event)) {
             return;
         }
-        if (wire.topic.size) {
-            link->held[number] = relay_of(&wire);
-            STATS_ADD(&link->stats, memory_refusals, !link->held[number]);
-        } else if (ack.filter) {
-            patterns_acked(&link->patterns, number, ack.number, ack.serial);
-        } else {
-            interest_acked(&link->interest, ack.number, ack.serial);
-        }
+        work_event(link, number, &event);
     }
     link->more = true;
 }
 
 /* --- what is to be subscribed --- */
 
+static const enum change topic_changes[2][2] = {
+    {CHANGE_UNSUBSCRIBE, CHANGE_SUBSCRIBE},
+    {CHANGE_SUNSUBSCRIBE, CHANGE_SSUBSCRIBE},
+};
+
 static void change_topic(struct link *link, struct server *server, const struct interest_change *change)
 {
     char key[SERVER_KEY_MAX];
     struct server_ack ack = {.number = change->number, .serial = change->serial};
-    subscription_change(server, change->subscribe ? CHANGE_SUBSCRIBE : CHANGE_UNSUBSCRIBE,
+    subscription_change(server, topic_changes[link->common.sharded][change->subscribe],
                         server_key(&link->common, key, name_span(change->name), "", SPAN_NONE), ack);
 }
 
-static void change_filter(struct link *link, struct server *server, const struct interest_change *change)
+static void change_filter(struct server *server, const struct interest_change *change)
 {
     struct pattern patterns[2];
-    uint32_t count = pattern_write(link->common.prefix, name_span(change->name), patterns);
+    char prefix[SERVER_PATTERN_PREFIX_MAX];
+    uint32_t count = pattern_write(server_pattern_prefix(server, prefix), name_span(change->name), patterns);
     for (uint32_t i = 0; i < count; i++) {
         bool last = i + 1 == count;
         struct server_ack ack = {.number = last ? change->number : 0, .serial = change->serial, .filter = true};
@@ -171,7 +211,7 @@ static void subscribe(struct link *link, uint32_t number)
     struct interest_change change;
     uint32_t room = subscription_room(server);
     for (; room >= 2 && patterns_next(&link->patterns, number, &change); room -= 2) {
-        change_filter(link, server, &change);
+        change_filter(server, &change);
         count_change(link, &change);
     }
     for (; room >= 2 && interest_next(&link->interest, number, &change); room--) {
@@ -222,12 +262,23 @@ static void count_answer(struct link *link, const struct relay *relay)
     }
 }
 
+void link_answer(struct link *link, struct relay *relay)
+{
+    count_answer(link, relay);
+    relays_push(&link->answers[relay->shard], relay);
+}
+
 static void collect_answers(struct link *link, struct server *server)
 {
     struct relay *relay;
+    if (link->sharding) {
+        sharding_collect(link, server);
+    }
     while ((relay = relays_take(&server->answered)) != NULL) {
-        count_answer(link, relay);
-        relays_push(&link->answers[relay->shard], relay);
+        if (link->sharding && relay->status == RELAY_DONE && !relay->fetch) {
+            sharding_done(link, relay);
+        }
+        link_answer(link, relay);
     }
 }
 
@@ -254,6 +305,18 @@ static void tell(struct link *link)
     link->blocked |= !patterns_tell(&link->patterns, link->mesh, link->peer, link->shard_count);
 }
 
+/* Where hosts are listed: on all servers; in a cluster on the one that has the slot of the list. */
+static struct server *servers_of_nodes(struct link *link, uint32_t *count)
+{
+    if (!link->sharding) {
+        *count = link->server_count;
+        return link->servers;
+    }
+    uint32_t number = link->sharding->owner[nodes_slot()];
+    *count = number != SLOT_NOWHERE;
+    return &link->servers[*count ? number : 0];
+}
+
 /* --- the turn --- */
 
 static void begin(struct link *link)
@@ -271,6 +334,10 @@ static int64_t rest_us(const struct link *link)
     for (uint32_t i = 0; i < link->server_count; i++) {
         int64_t server_us = server_rest_us(&link->servers[i]);
         rest = server_us < rest ? server_us : rest;
+    }
+    if (link->sharding) {
+        int64_t sharding_us = sharding_rest_us(link);
+        rest = sharding_us < rest ? sharding_us : rest;
     }
     rest = link->hungry && WAIT_HUNGRY_US < rest ? WAIT_HUNGRY_US : rest;
     rest = link->blocked && WAIT_BLOCKED_US < rest ? WAIT_BLOCKED_US : rest;
@@ -293,6 +360,9 @@ void link_turn(struct link *link, int64_t wait_us)
 {
     begin(link);
     drain_asks(link);
+    if (link->sharding) {
+        sharding_turn(link);
+    }
     for (uint32_t i = 0; i < link->server_count; i++) {
         link->more |= server_turn(&link->servers[i]);
         note_state(link, i);
@@ -302,7 +372,9 @@ void link_turn(struct link *link, int64_t wait_us)
         collect_answers(link, &link->servers[i]);
     }
     struct nodes_self self = {.topics = link->report.topics, .filters = link->patterns.wanted};
-    nodes_turn(&link->nodes, link->servers, link->server_count, &self, link->common.now_us);
+    uint32_t node_servers;
+    struct server *first = servers_of_nodes(link, &node_servers);
+    nodes_turn(&link->nodes, first, node_servers, &self, link->common.now_us);
     tell(link);
     mesh_ring_bells(link->mesh, link->peer);
     if (link->common.now_us - LINK_REPORT_US >= link->report_us) {
@@ -319,8 +391,10 @@ static void *run(void *argument)
     while (!atomic_load_explicit(&link->stopping, memory_order_acquire)) {
         link_turn(link, WAIT_IDLE_US);
     }
-    for (uint32_t i = 0; i < link->server_count; i++) {
-        nodes_leave(&link->nodes, &link->servers[i]);
+    uint32_t node_servers;
+    struct server *first = servers_of_nodes(link, &node_servers);
+    for (uint32_t i = 0; i < node_servers; i++) {
+        nodes_leave(&link->nodes, &first[i]);
     }
     redis_wait(link->common.redis, 0);
     return NULL;

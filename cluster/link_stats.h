@@ -36,6 +36,12 @@
     X(failures, "Times that a Redis server was given up")                                                              \
     X(connects, "Times that a Redis server was taken into service")                                                    \
     X(lineage_changes, "Times that a Redis server was found with another history: its topics change their epochs")     \
+    X(redirections, "Commands that a Redis Cluster has not done: MOVED, ASK, TRYAGAIN, CLUSTERDOWN")                   \
+    X(maps_read, "Maps of slots read from a Redis Cluster")                                                            \
+    X(maps_applied, "Of these, those that said something new")                                                         \
+    X(maps_failed, "Times that no node of a Redis Cluster told its slots")                                             \
+    X(slot_moves, "Slots of a Redis Cluster that got another server")                                                  \
+    X(slot_lineages, "Slots found with another history by a publish here: their topics change their epochs")           \
     X(script_reloads, "Times that Redis had forgotten the scripts")                                                    \
     X(redis_errors, "Commands that Redis answered with an error")                                                      \
     X(memory_refusals, "Messages and answers lost for want of memory")                                                 \
@@ -46,6 +52,7 @@
     X(ready, "Whether every server is proved and all that is wanted is subscribed")                                    \
     X(servers, "Redis servers configured")                                                                             \
     X(servers_up, "Redis servers in service")                                                                          \
+    X(slots_covered, "Slots of a Redis Cluster that have a server; 0 without one")                                     \
     X(topics_wanted, "Topics that this host wants from others")                                                        \
     X(topics_subscribed, "Of these, confirmed by Redis")                                                               \
     X(filters_wanted, "Filters that are told to Redis")                                                                \

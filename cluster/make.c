@@ -25,6 +25,9 @@ static const char *server_add(struct link *link, struct span text)
 {
     struct url url;
     const char *problem = url_parse(text, &url);
+    if (!problem && url.cluster) {
+        problem = "a Redis Cluster is named together with other servers";
+    }
     if (!problem) {
         struct server *server = &link->servers[link->server_count];
         server_init(server, &link->common, link->server_count, &url);
@@ -33,6 +36,36 @@ static const char *server_add(struct link *link, struct span text)
         }
         link->server_count++;
     }
+    explicit_bzero(&url, sizeof url);
+    return problem;
+}
+
+/* Whether the one that is named is a Redis Cluster, which brings its servers by itself. */
+static bool is_cluster(const struct link *link)
+{
+    struct span word;
+    struct url url = {0};
+    const char *at = link->settings.servers;
+    bool is = next_word(&at, &word) && !url_parse(word, &url) && url.cluster;
+    explicit_bzero(&url, sizeof url);
+    return is;
+}
+
+/* NULL: all is well. */
+static const char *cluster_make(struct link *link)
+{
+    struct span word;
+    struct url url;
+    const char *at = link->settings.servers;
+    next_word(&at, &word);
+    const char *problem = url_parse(word, &url);
+    if (next_word(&at, &word)) {
+        problem = "a Redis Cluster is named together with other servers";
+    }
+    if (strchr(link->settings.prefix, '{')) {
+        problem = "with a Redis Cluster the prefix must not have a {";
+    }
+    problem = problem ? problem : sharding_init(link, &url);
     explicit_bzero(&url, sizeof url);
     return problem;
 }
@@ -87,8 +120,6 @@ static void common_fill(struct link *link, const struct link_setup *setup)
         .random = random_begin(setup),
         .now_us = setup->clock->monotonic_us(setup->clock),
     };
-    snprintf(link->common.probe_channel, sizeof link->common.probe_channel, "%sprobe:%016llx", link->settings.prefix,
-             (unsigned long long)setup->instance);
     for (enum script script = 0; script < SCRIPTS; script++) {
         script_hash(script, link->common.hashes[script]);
     }
@@ -115,7 +146,10 @@ static const char *parts_make(struct link *link)
     bool interest = interest_init(&link->interest);
     bool patterns =
         patterns_init(&link->patterns, link->settings.filters_max, link->settings.filter_levels, &link->stats);
-    return interest && patterns ? servers_make(link) : "no memory";
+    if (!interest || !patterns) {
+        return "no memory";
+    }
+    return is_cluster(link) ? cluster_make(link) : servers_make(link);
 }
 
 struct link *link_create(const struct link_setup *setup, const char **problem)
@@ -174,6 +208,7 @@ void link_destroy(struct link *link)
         server_destroy(&link->servers[i]);
         relay_free(link->held[i]);
     }
+    sharding_destroy(link);
     for (uint32_t shard = 0; shard < SHARDS_MAX; shard++) {
         relays_free(&link->answers[shard]);
     }

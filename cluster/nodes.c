@@ -5,21 +5,26 @@
 #include <stdio.h>
 
 /* Texts of a number in a node's key. */
-#define NODE_KEY_MAX (PREFIX_BYTES_MAX + 8 + WIRE_HEX_SIZE)
+#define NODE_KEY_MAX (PREFIX_BYTES_MAX + SLOT_TAG_MAX + 2 + 8 + WIRE_HEX_SIZE)
+
+uint32_t nodes_slot(void)
+{
+    return slot_of_bytes(SPAN_LITERAL("nodes"));
+}
 
 static struct span node_key(const struct server *server, char *at, struct span instance)
 {
-    struct span prefix = server->common->prefix;
-    int size =
-        snprintf(at, NODE_KEY_MAX, "%.*snode:%.*s", (int)prefix.size, prefix.data, (int)instance.size, instance.data);
-    return (struct span){at, (size_t)size < NODE_KEY_MAX ? (size_t)size : NODE_KEY_MAX - 1};
+    size_t begin = server_name_begin(server->common, at, nodes_slot());
+    size_t room = NODE_KEY_MAX - begin;
+    size_t size = (size_t)snprintf(at + begin, room, "node:%.*s", (int)instance.size, instance.data);
+    return (struct span){at, begin + (size < room ? size : room - 1)};
 }
 
 static struct span set_key(const struct server *server, char *at)
 {
-    struct span prefix = server->common->prefix;
-    int size = snprintf(at, NODE_KEY_MAX, "%.*snodes", (int)prefix.size, prefix.data);
-    return (struct span){at, (size_t)size};
+    size_t size = server_name_begin(server->common, at, nodes_slot());
+    memcpy(at + size, "nodes", strlen("nodes"));
+    return (struct span){at, size + strlen("nodes")};
 }
 
 /* NULL: no memory. Gives the text, for free(). */

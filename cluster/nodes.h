@@ -6,7 +6,7 @@
  *   PREFIXnode:INSTANCE   string, JSON: name, address, version, connections, topics, filters, uptime_s, beat
  *   PREFIXnodes           sorted set: instances. Who finds one without its key takes it out
  *
- * and reads those of the others. A node is alive while its `beat`, a counter, changes: so clocks of hosts may be apart.
+ * (in a Redis Cluster on one, with the tag of one slot behind the prefix) and reads those of the others. A node is alive while its `beat`, a counter, changes: so clocks of hosts may be apart.
  * What is read is for people; nothing that is delivered depends on it.
  *
  * Bounds: LINK_NODES_MAX are kept, more are counted; texts are cut. Thread: the link's.
@@ -44,6 +44,9 @@ struct nodes_self {
     uint64_t topics;
     uint64_t filters;
 };
+
+/* In a Redis Cluster the keys are of one slot, and on the server that has it. */
+uint32_t nodes_slot(void);
 
 /* Writes and reads on all servers that are UP, when it is time. */
 void nodes_turn(struct nodes *nodes, struct server *servers, uint32_t count, const struct nodes_self *self,

@@ -64,7 +64,7 @@ static inline bool patterns_is_complete(const struct patterns *patterns, uint32_
 }
 
 /* A filter as Redis has it. */
-#define PATTERN_PREFIX_MAX 64
+#define PATTERN_PREFIX_MAX 104 /* with a name of Redis Cluster's */
 #define PATTERN_BYTES_MAX  (2 * PATTERN_PREFIX_MAX + 2 * TOPIC_BYTES_MAX + 2)
 struct pattern {
     size_t size;

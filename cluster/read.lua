@@ -1,9 +1,10 @@
--- read: one page of a logged topic's stream, and where it begins and ends. Atomic.
+-- read: one page of a logged topic's stream, and where it begins and ends. Atomic. Behind generation.lua.
 --
 -- KEYS: the generation, the topic's meta, its stream (append.lua)
 -- ARGV: 1 generation, 2 proposed epoch, 3 epoch known ("0": none yet), 4 offset known, 5 newest messages wanted if
 --       none is known, 6 messages of a page at most, 7 payload bytes after which a page ends, 8 seconds until the topic
---       may be forgotten
+--       may be forgotten; of a Redis Cluster, where 1 is a proposed generation of the slot, also 9 to 11 as claim has
+--       them: run id, former master's replication id, "1" if the server loses nothing
 -- Returns: epoch, offset before the epoch's first message, first offset in the stream (last + 1: none), last offset,
 --          entries (id, fields); or the error "GENERATION": claim first
 --
@@ -11,7 +12,9 @@
 -- newest. A topic that was never published to gets its epoch here, for whoever subscribes must be told one.
 local meta, stream = KEYS[2], KEYS[3]
 local generation = ARGV[1]
-if redis.call('HGET', KEYS[1], 'g') ~= generation then
+if ARGV[9] then
+    generation = claim(KEYS[1], ARGV[9], ARGV[10], generation, ARGV[11])
+elseif redis.call('HGET', KEYS[1], 'g') ~= generation then
     return redis.error_reply('GENERATION is another one')
 end
 

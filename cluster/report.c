@@ -26,6 +26,13 @@ static void copy_text(char *to, size_t size, const char *from)
 
 #define COPY_TEXT(to, from) copy_text((to), sizeof(to), (from))
 
+/* Subscriptions that are still to be made there. */
+static uint64_t left_of(const struct link *link, uint32_t number)
+{
+    const struct interest_server *interest = &link->interest.servers[number];
+    return interest->wanted - interest->acked + link->patterns.wanted - link->patterns.acked[number];
+}
+
 static void server_fill(const struct link *link, uint32_t number, struct link_report_server *to)
 {
     const struct server *server = &link->servers[number];
@@ -42,7 +49,7 @@ static void server_fill(const struct link *link, uint32_t number, struct link_re
         .answer_age_us = oldest ? now_us - oldest->sent_us : 0,
         .topics = interest->wanted,
         .subscriptions = interest->acked + link->patterns.acked[number],
-        .subscriptions_left = interest->wanted - interest->acked + link->patterns.wanted - link->patterns.acked[number],
+        .subscriptions_left = left_of(link, number),
         .backlog = server->appends.count + server->reads.count + server->again.count + server->asked_count,
         .backlog_bytes = server->backlog_bytes,
         .relayed = server->relayed,
@@ -50,6 +57,7 @@ static void server_fill(const struct link *link, uint32_t number, struct link_re
         .failures = server->failures,
         .blocked = server->blocked,
     };
+    to->number = number;
     COPY_TEXT(to->name, server->name);
     COPY_TEXT(to->address, server->address);
     COPY_TEXT(to->master, server->url.master);
@@ -81,38 +89,77 @@ static const char *where(const struct server *server, char *text, size_t size)
     return text;
 }
 
-/* The first server that is not well says why. */
+static void sharding_fill(const struct link *link, struct link_report *report)
+{
+    const struct sharding *sharding = link->sharding;
+    report->sharded = sharding != NULL;
+    if (!sharding) {
+        return;
+    }
+    uint32_t slots[LINK_SERVERS_MAX + 1] = {0};
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        slots[sharding->owner[slot]]++;
+    }
+    for (uint32_t i = 0; i < report->server_count; i++) {
+        report->servers[i].slots = slots[report->servers[i].number];
+    }
+    report->topics += link->interest.servers[SLOT_NOWHERE].wanted;
+    report->slots_covered = sharding->covered;
+    report->map_age_us = sharding->mapper.read_us ? link->common.now_us - sharding->mapper.read_us : -1;
+    COPY_TEXT(report->map_from, sharding->mapper.from);
+    COPY_TEXT(report->map_problem, sharding->problem);
+}
+
+/* The first server that is not well says why; of a Redis Cluster before them the map, while there is none. */
 static void readiness_fill(const struct link *link, struct link_report *report)
 {
-    report->ready = true;
-    report->why[0] = 0;
+    const struct sharding *sharding = link->sharding;
+    report->ready = !sharding || sharding->covered;
+    snprintf(report->why, sizeof report->why, "redis cluster: %s", sharding ? sharding->problem : "");
     for (uint32_t i = 0; i < link->server_count && report->ready; i++) {
         const struct server *server = &link->servers[i];
         char text[URL_PART_MAX + URL_ADDRESS_MAX + sizeof " at "];
+        if (server->retired) {
+            continue;
+        }
         if (server->state != SERVER_UP) {
             report->ready = false;
             snprintf(report->why, sizeof report->why, "redis %u (%s): %s", i + 1, where(server, text, sizeof text),
                      server->reason[0] ? server->reason : "connecting");
-            make_utf8(report->why);
         } else if (!server->complete) {
             report->ready = false;
             snprintf(report->why, sizeof report->why, "redis %u (%s): %llu subscriptions are still to be made", i + 1,
-                     where(server, text, sizeof text), (unsigned long long)report->servers[i].subscriptions_left);
+                     where(server, text, sizeof text), (unsigned long long)left_of(link, i));
+        } else if (server->cluster_down) {
+            report->ready = false;
+            snprintf(report->why, sizeof report->why, "redis %u (%s): it says that the cluster is down", i + 1,
+                     where(server, text, sizeof text));
         }
     }
+    if (report->ready && sharding && sharding->covered < SLOTS) {
+        report->ready = false;
+        snprintf(report->why, sizeof report->why, "redis cluster: %s", sharding->problem);
+    }
+    make_utf8(report->why);
+    report->why[0] = report->ready ? 0 : report->why[0];
 }
 
 static void gauges_set(struct link *link, const struct link_report *report)
 {
     uint64_t up = 0, acked = 0, relays = 0, bytes = 0;
-    for (uint32_t i = 0; i < link->server_count; i++) {
+    if (link->sharding) {
+        relays = link->sharding->returned.count + link->sharding->waiting.count;
+        bytes = link->sharding->bytes;
+    }
+    for (uint32_t i = 0; i < report->server_count; i++) {
         up += report->servers[i].state == SERVER_UP;
-        acked += link->interest.servers[i].acked;
+        acked += link->interest.servers[report->servers[i].number].acked;
         relays += report->servers[i].backlog;
         bytes += report->servers[i].backlog_bytes;
     }
     STATS_SET(&link->stats, ready, report->ready);
-    STATS_SET(&link->stats, servers, link->server_count);
+    STATS_SET(&link->stats, servers, report->server_count);
+    STATS_SET(&link->stats, slots_covered, report->slots_covered);
     STATS_SET(&link->stats, servers_up, up);
     STATS_SET(&link->stats, topics_wanted, report->topics);
     STATS_SET(&link->stats, topics_subscribed, acked);
@@ -127,12 +174,16 @@ void report_write(struct link *link)
     struct link_report *report = &link->report;
     pthread_mutex_lock(link->report_mutex);
     report->written_us = link->report_us = link->common.now_us;
-    report->server_count = link->server_count;
+    report->server_count = 0;
     report->topics = 0;
     for (uint32_t i = 0; i < link->server_count; i++) {
-        server_fill(link, i, &report->servers[i]);
-        report->topics += report->servers[i].topics;
+        if (!link->servers[i].retired) {
+            struct link_report_server *server = &report->servers[report->server_count++];
+            server_fill(link, i, server);
+            report->topics += server->topics;
+        }
     }
+    sharding_fill(link, report);
     report->filters = link->patterns.wanted;
     nodes_fill(link, report);
     readiness_fill(link, report);

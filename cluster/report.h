@@ -46,6 +46,8 @@ struct link_report_server {
     char run_id[41];              /* of the process */
     char generation[17];          /* of what it remembers; changes with each change of lineage */
     char reason[LINK_REASON_MAX]; /* why it was given up the last time; "": never was */
+    uint32_t number;              /* from 0 on; it may be another's when this one is gone from a Redis Cluster */
+    uint32_t slots;               /* of a Redis Cluster, that it has */
     char error[LINK_REASON_MAX];  /* the last one that it answered a command with; "": none */
     int64_t state_us;             /* for how long it has been in its state */
     int64_t retry_us;             /* AWAY: until the next try */
@@ -84,6 +86,11 @@ struct link_report {
     uint32_t server_count;
     uint32_t node_count; /* at most LINK_NODES_MAX */
     uint32_t nodes_more; /* seen, but not in the report */
+    bool sharded;            /* the servers are the masters of a Redis Cluster; with it: */
+    uint32_t slots_covered;  /* that have a server */
+    char map_from[264];      /* the node that told the map of slots; "": there is none yet */
+    int64_t map_age_us;      /* since it was read; -1: never */
+    char map_problem[LINK_REASON_MAX]; /* "": every slot has a server */
     uint64_t topics;     /* wanted by this host */
     uint64_t filters;    /* told to Redis */
     struct link_report_server servers[LINK_SERVERS_MAX];

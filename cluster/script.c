@@ -5,21 +5,24 @@
 
 #include <openssl/sha.h>
 
-#define TAKE_IN(name, file)                                                                                            \
+#define FILE_IN(file) ".incbin \"" SHOAL_SCRIPTS_FOLDER "/" file "\"\n"
+
+#define TAKE_IN(name, files)                                                                                           \
     __asm__(".section .rodata\n"                                                                                       \
-            ".global shoal_script_" name "\n.hidden shoal_script_" name "\nshoal_script_" name ":\n"                   \
-            ".incbin \"" SHOAL_SCRIPTS_FOLDER "/" file "\"\n"                                                          \
+            ".global shoal_script_" name "\n.hidden shoal_script_" name "\nshoal_script_" name ":\n" files             \
             ".global shoal_script_" name "_end\n.hidden shoal_script_" name "_end\nshoal_script_" name "_end:\n"       \
             ".byte 0\n"                                                                                                \
             ".previous\n")
 
-TAKE_IN("claim", "claim.lua");
-TAKE_IN("append", "append.lua");
-TAKE_IN("read", "read.lua");
+TAKE_IN("claim", FILE_IN("generation.lua") FILE_IN("claim.lua"));
+TAKE_IN("append", FILE_IN("generation.lua") FILE_IN("append.lua"));
+TAKE_IN("read", FILE_IN("generation.lua") FILE_IN("read.lua"));
+TAKE_IN("live", FILE_IN("live.lua"));
 
 extern const char shoal_script_claim[], shoal_script_claim_end[];
 extern const char shoal_script_append[], shoal_script_append_end[];
 extern const char shoal_script_read[], shoal_script_read_end[];
+extern const char shoal_script_live[], shoal_script_live_end[];
 
 static const struct {
     const char *begin;
@@ -28,6 +31,7 @@ static const struct {
     [SCRIPT_CLAIM] = {shoal_script_claim, shoal_script_claim_end},
     [SCRIPT_APPEND] = {shoal_script_append, shoal_script_append_end},
     [SCRIPT_READ] = {shoal_script_read, shoal_script_read_end},
+    [SCRIPT_LIVE] = {shoal_script_live, shoal_script_live_end},
 };
 
 struct span script_text(enum script script)

@@ -1,5 +1,6 @@
 /*
- * script: the Lua scripts that run in Redis, which are part of the program as they stand in cluster/NAME.lua.
+ * script: the Lua scripts that run in Redis, which are part of the program as they stand in cluster/NAME.lua
+ * (claim, append and read behind generation.lua).
  *
  * They are called by the hash of their text (EVALSHA); a link loads them each time that it connects. Each file says
  * what its keys, arguments and results are.
@@ -13,6 +14,7 @@ enum script {
     SCRIPT_CLAIM,
     SCRIPT_APPEND,
     SCRIPT_READ,
+    SCRIPT_LIVE, /* of a Redis Cluster alone */
     SCRIPTS,
 };
 

@@ -21,12 +21,43 @@ uint64_t server_random(struct server_common *common)
     return common->random;
 }
 
+/* "PREFIX", or "PREFIX{TAG}". */
+size_t server_name_begin(const struct server_common *common, char *at, uint32_t slot)
+{
+    memcpy(at, common->prefix.data, common->prefix.size);
+    size_t size = common->prefix.size;
+    if (common->sharded) {
+        struct span tag = slot_tag(slot);
+        at[size++] = '{';
+        memcpy(at + size, tag.data, tag.size);
+        size += tag.size;
+        at[size++] = '}';
+    }
+    return size;
+}
+
+struct span server_pattern_prefix(const struct server *server, char at[SERVER_PATTERN_PREFIX_MAX])
+{
+    struct span prefix = server->common->prefix;
+    size_t id_size = server->common->sharded ? strlen(server->node_id) : 0;
+    memcpy(at, prefix.data, prefix.size);
+    memcpy(at + prefix.size, server->node_id, id_size);
+    return (struct span){at, prefix.size + id_size};
+}
+
+static void probe_name(struct server *server)
+{
+    char begin[SERVER_PROBE_MAX];
+    size_t size = server_name_begin(server->common, begin, server->probe_slot);
+    snprintf(server->probe_channel, sizeof server->probe_channel, "%.*sprobe:%016llx", (int)size, begin,
+             (unsigned long long)server->common->instance);
+}
+
 struct span server_key(const struct server_common *common, char *at, struct span topic, const char *suffix,
                        struct span rest)
 {
-    const struct span parts[] = {common->prefix,    SPAN_LITERAL("{"),        topic,
-                                 SPAN_LITERAL("}"), {suffix, strlen(suffix)}, rest};
-    size_t size = 0;
+    const struct span parts[] = {SPAN_LITERAL("{"), topic, SPAN_LITERAL("}"), {suffix, strlen(suffix)}, rest};
+    size_t size = server_name_begin(common, at, common->sharded ? slot_of_bytes(topic) : 0);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (parts[i].size) {
             memcpy(at + size, parts[i].data, parts[i].size);
@@ -45,6 +76,10 @@ void server_init(struct server *server, struct server_common *common, uint32_t n
     server->state_us = server->retry_us = common->now_us;
     server->pause_us = SERVER_PAUSE_US_MIN;
     server->round_trip_us = -1;
+    server->probe_slot = common->sharded ? SLOTS : 0;
+    if (!common->sharded) {
+        probe_name(server);
+    }
     server->sentinel = (struct sentinel){.redis = common->redis, .url = &server->url};
     url_name(url, server->name);
     if (!url->master[0]) {
@@ -63,6 +98,7 @@ void server_destroy(struct server *server)
     relays_free(&server->reads);
     relays_free(&server->again);
     relays_free(&server->answered);
+    relays_free(&server->returned);
     relays_free(&server->fenced);
     free(server->asked);
     explicit_bzero(&server->url, sizeof server->url);
@@ -137,8 +173,9 @@ static void try(struct server *server)
 {
     move(server, SERVER_TRYING);
     server->fence_out = server->proving = server->probe_out = server->blocked = server->complete = false;
-    server->claimed = server->claiming = false;
-    server->proved_us = 0;
+    server->claimed = server->claiming = server->cluster_down = false;
+    server->proved_us = server->unprobed_us = 0;
+    server->drain = 0;
     server->run_id[0] = server->role[0] = 0;
     server->acks_sent = server->acks_taken = 0;
     server->batch.count = 0;
@@ -238,7 +275,8 @@ static void probe(struct server *server)
     int64_t now_us = server->common->now_us;
     bool due = now_us - server->probe_us >= server->common->settings->probe_ms * 1000ll;
     bool first = server->state == SERVER_TRYING && !server->proved_us;
-    if (!server->probe_out && server->claimed && server->proving && (due || first)) {
+    bool ready = server->claimed && server->proving && server->probe_slot != SLOTS;
+    if (!server->probe_out && ready && (due || first)) {
         server->probe++;
         server->probe_out = true;
         server->probe_us = now_us;
@@ -267,6 +305,8 @@ static void judge(struct server *server)
                     : !server->proving ? "no answer to a subscription"
                     : !server->claimed ? "no answer of a script"
                                        : "a probe did not come back");
+    } else if (server->probe_slot == SLOTS && server->state == SERVER_UP && now_us - server->unprobed_us > timeout_us) {
+        server_fail(server, "its slots have moved: nothing proves that it delivers");
     } else if (oldest && now_us - oldest->sent_us > timeout_us) {
         server_fail(server, "no answer for %.1f s", seconds(now_us - oldest->sent_us));
     } else if (server->probe_out && now_us - server->probe_us > timeout_us) {
@@ -354,7 +394,11 @@ static void fence_send(struct server *server)
     if (!server->fence_out) {
         server->fence++;
         server->fence_out = true;
-        commands_fence(server);
+        if (server->common->sharded) {
+            subscription_fence(server);
+        } else {
+            commands_fence(server);
+        }
     }
 }
 
@@ -374,9 +418,60 @@ void server_fence_came_back(struct server *server, uint64_t number)
     while (server->fenced.first && server->fenced.first->deadline_us <= (int64_t)number) {
         relay_settle(server, relays_take(&server->fenced), RELAY_DONE);
     }
-    if (server->fenced.first) {
+    if (server->fenced.first || server->drain > number) {
         fence_send(server);
     }
+}
+
+/* --- of a Redis Cluster --- */
+
+void server_probe_by(struct server *server, uint32_t slot)
+{
+    server->probe_slot = (uint16_t)slot;
+    probe_name(server);
+    if (server->state == SERVER_TRYING) {
+        server_fail(server, "the slot of its probe is another's: the map of slots was old");
+    } else if (server->state == SERVER_UP) {
+        server->proving = server->probe_out = false;
+        subscription_probe(server);
+    }
+}
+
+void server_probe_lost(struct server *server)
+{
+    server->redirected = true;
+    if (server->state == SERVER_TRYING) {
+        server_fail(server, "the slot of its probe is another's: the map of slots was old");
+    } else if (server->probe_slot != SLOTS) {
+        server->probe_slot = SLOTS;
+        server->unprobed_us = server->common->now_us;
+        server->probe_out = false;
+    }
+}
+
+uint64_t server_drain(struct server *server)
+{
+    server->drain = server->fence + 1; /* what is out was sent before */
+    fence_send(server);
+    return server->drain;
+}
+
+bool server_drained(const struct server *server, uint64_t number)
+{
+    return server->state != SERVER_UP || server->fence > number || (server->fence == number && !server->fence_out);
+}
+
+void server_again(struct server *server, struct relay *relay)
+{
+    server->backlog_bytes += relay_bytes(relay);
+    relays_push(relay->fetch ? &server->reads : &server->appends, relay);
+}
+
+void server_retire(struct server *server, const char *why)
+{
+    server_fail(server, "%s", why);
+    server->retired = true;
+    server->retry_us = INT64_MAX;
 }
 
 void server_logged(struct server *server, struct relay *relay, bool fetch)

@@ -28,6 +28,12 @@
  * If Redis says that the generation is another one, or that it has no such script, all appends that come back so stand
  * on `again`, in order, until the scripts are loaded and the generation is claimed anew; nothing newer overtakes it.
  *
+ * A master of a Redis Cluster (`common->sharded`, sharding.h) is the same, but for this: topics' channels are sharded
+ * ones (SSUBSCRIBE, the script live); the probe's channel is of a slot that it has, and another one is taken when that
+ * slot moves; generations are their slots', and the scripts claim them; a fence is a PING by the subscription
+ * connection, for its answer stands behind all that was pushed before. What it sends elsewhere (MOVED, ASK, TRYAGAIN,
+ * CLUSTERDOWN) it has not done: such relays stand on `returned`, and `redirected` says that the map of slots is old.
+ *
  * Bounds: cluster.queue_bytes of relays (live: dropped and counted; logged: RELAY_FULL); SERVER_FETCHES pages asked at
  * once, others wait; SERVER_ACKS confirmations of subscriptions awaited, further ones wait in interest; a subscription
  * that is not pulled from is not read (redis.h).
@@ -44,6 +50,7 @@
 #include "cluster/report.h"
 #include "cluster/script.h"
 #include "cluster/sentinel.h"
+#include "cluster/slots.h"
 #include "cluster/url.h"
 #include "cluster/wire.h"
 
@@ -65,6 +72,10 @@
 #define SERVER_PAUSE_US_MIN 50000
 #define SERVER_PAUSE_US_MAX 5000000
 
+/* Prefix, a slot's tag, "probe:" and the instance. */
+#define SERVER_PROBE_MAX (PREFIX_BYTES_MAX + SLOT_TAG_MAX + 2 + sizeof "probe:" + WIRE_HEX_SIZE)
+#define PREFIX_BYTES_MAX 64
+
 struct nodes;
 
 /* What all servers of a link share. */
@@ -78,7 +89,8 @@ struct server_common {
     uint64_t random;        /* state of the generator; never 0 */
     int64_t now_us;         /* of this turn */
     bool lenient;           /* the link itself has stood still: nobody is judged by the clock this turn */
-    char probe_channel[96]; /* prefix "probe:" instance */
+    bool sharded;       /* the servers are the masters of a Redis Cluster */
+    uint32_t *inflight; /* sharded: appends without an answer, of each slot */
     char hashes[SCRIPTS][SCRIPT_HASH_SIZE];
     char *scratch; /* for one word that is put together */
     size_t scratch_room;
@@ -94,6 +106,10 @@ enum command {
     COMMAND_READ,   /* relay */
     COMMAND_NODES,  /* the list of nodes */
     COMMAND_NODE,   /* what one of them says of itself */
+    COMMAND_MYID,   /* sharded: its name in the cluster */
+    COMMAND_LOADED, /* sharded: the last of the scripts */
+    COMMAND_HEALTH, /* sharded: what it says of the cluster */
+    COMMAND_PROBE,  /* sharded: a probe is out */
 };
 
 /* A command without an answer yet. */
@@ -112,6 +128,8 @@ enum change {
     CHANGE_UNSUBSCRIBE,
     CHANGE_PSUBSCRIBE,
     CHANGE_PUNSUBSCRIBE,
+    CHANGE_SSUBSCRIBE, /* one a command: all of one have to be of one slot */
+    CHANGE_SUNSUBSCRIBE,
 };
 
 /* What is confirmed next: Redis confirms in order. */
@@ -119,6 +137,23 @@ struct server_ack {
     uint32_t number; /* of the record in interest or patterns; 0: nobody's */
     uint32_t serial;
     bool filter;
+    bool probe;
+    uint8_t change; /* set by subscription_change(), as are: */
+    uint16_t slot;
+    uint32_t channel; /* hash */
+};
+
+/* What the subscription connection brings. */
+struct subscription_event {
+    enum {
+        SUBSCRIPTION_MESSAGE, /* wire */
+        SUBSCRIPTION_ACKED,   /* ack */
+        SUBSCRIPTION_REFUSED, /* ack; sharded: the slot is another's */
+        SUBSCRIPTION_LOST,    /* topic; sharded: the slot has become another's */
+    } kind;
+    struct wire wire;
+    struct server_ack ack;
+    struct span topic;
 };
 
 /*
@@ -157,6 +192,13 @@ struct server {
     int64_t pause_us;             /* the next one */
     char reason[LINK_REASON_MAX]; /* of the last failure */
     char error[LINK_REASON_MAX];  /* the last one that Redis answered with */
+    /* sharded */
+    bool retired;         /* it is no master any more: never tried; its number may be another's later */
+    bool redirected;      /* it has said that the map is old; the link takes note and resets it */
+    bool cluster_down;    /* it says so of the cluster */
+    uint16_t probe_slot;  /* one of its own, or SLOTS: to be chosen */
+    int64_t unprobed_us;  /* UP, SLOTS: since when */
+    char node_id[41];     /* its name in the cluster */
     struct redis *commands;       /* NULL: AWAY, ASKING */
     struct redis *subscription;   /* NULL: AWAY, ASKING */
     /* what is known of it */
@@ -165,6 +207,7 @@ struct server {
     char run_id[41];
     char origin[41]; /* its former master's replication id, "": none */
     char generation[WIRE_HEX_SIZE + 1];
+    char probe_channel[SERVER_PROBE_MAX];
     /* the command connection: what has no answer yet, a ring that grows */
     struct asked *asked;
     uint32_t asked_room; /* a power of two, or 0 */
@@ -179,9 +222,11 @@ struct server {
     struct relays reads;
     struct relays again;    /* appends that Redis has sent back; older than those that wait */
     struct relays answered; /* the link's to take */
+    struct relays returned; /* sharded: not done, another server's now; the link's to take */
     struct relays fenced;   /* fetches whose page is here, behind fences: see server_fence() */
     uint64_t fence;         /* number of the last one; relays have theirs in deadline_us */
     bool fence_out;         /* it has not come back */
+    uint64_t drain;         /* number of a fence that is to be sent for itself */
     uint64_t backlog_bytes;
     uint64_t sequence; /* of the last message sent */
     /* the subscription connection */
@@ -235,6 +280,28 @@ void server_fence(struct server *server, struct relay *relay);
 /* It has come back by the subscription. */
 void server_fence_came_back(struct server *server, uint64_t number);
 
+/* --- of a Redis Cluster --- */
+
+/*
+ * The slot whose channel the probe is to go by, one of the server's. UP: what was subscribed for the former one is
+ * forgotten.
+ */
+void server_probe_by(struct server *server, uint32_t slot);
+
+/* The probe's slot has moved: another one is to be chosen. */
+void server_probe_lost(struct server *server);
+
+/* Sends a fence for all that was pushed until now. Gives its number, for server_drained(). */
+uint64_t server_drain(struct server *server);
+/* Whether it has come back, or nothing comes any more. */
+bool server_drained(const struct server *server, uint64_t number);
+
+/* A relay that was asked before, and keeps its deadline. Takes it. */
+void server_again(struct server *server, struct relay *relay);
+
+/* It is no master any more. */
+void server_retire(struct server *server, const char *why);
+
 /* A live message for the other hosts. Takes the relay. */
 void server_live(struct server *server, struct relay *relay);
 
@@ -263,6 +330,8 @@ void command_send(struct server *server, enum command command, struct relay *rel
 void command_send_node(struct server *server, uint64_t instance, uint32_t count, const struct span *words);
 /* The oldest command without an answer, or NULL. */
 const struct asked *commands_oldest(const struct server *server);
+/* A Redis Cluster's ways to say that it has not done what it was asked: the slot is another's, or nobody's. */
+bool command_was_redirected(struct span error);
 /* A probe to the own channel, and INFO. */
 void commands_probe(struct server *server);
 void commands_fence(struct server *server);
@@ -274,11 +343,15 @@ void relay_settle(struct server *server, struct relay *relay, enum relay_status 
 void subscription_greet(struct server *server);
 
 /*
- * The next message, of those that are to be handed to a shard: own live ones, doubles and probes are dropped. False:
- * none now. Borrowed until the next call. What is confirmed meanwhile goes to `ack`, one a call: then *wire has no
- * topic.
+ * The next message, of those that are to be handed to a shard (own live ones, doubles and probes are dropped), or what
+ * became of a subscription. False: none now. Borrowed until the next call.
  */
-bool subscription_next(struct server *server, struct wire *wire, struct server_ack *ack);
+bool subscription_next(struct server *server, struct subscription_event *event);
+
+/* The probe's channel, as it is now. */
+void subscription_probe(struct server *server);
+/* A fence by the subscription connection itself. */
+void subscription_fence(struct server *server);
 
 /* How many subscriptions may be made now. */
 uint32_t subscription_room(struct server *server);
@@ -289,11 +362,18 @@ void subscription_flush(struct server *server);
 
 /* --- names in Redis --- */
 
-/* "PREFIX{TOPIC}" and a suffix, at `at`. */
+/* "PREFIX", or, sharded, "PREFIX{TAG}" of a slot, at `at`. Returns its size. */
+size_t server_name_begin(const struct server_common *common, char *at, uint32_t slot);
+
+/* "PREFIX{TOPIC}" and a suffix, at `at`; sharded: "PREFIX{TAG}{TOPIC}". */
 struct span server_key(const struct server_common *common, char *at, struct span topic, const char *suffix,
                        struct span rest);
-#define SERVER_KEY_MAX   (PREFIX_BYTES_MAX + 2 + TOPIC_BYTES_MAX + 2 + KEY_BYTES_MAX + sizeof ":255")
-#define PREFIX_BYTES_MAX 64
+#define SERVER_KEY_MAX                                                                                                 \
+    (PREFIX_BYTES_MAX + SLOT_TAG_MAX + 4 + TOPIC_BYTES_MAX + 2 + KEY_BYTES_MAX + sizeof ":255")
+
+/* What channels for patterns begin with: the prefix, and, sharded, the server's name in the cluster. */
+#define SERVER_PATTERN_PREFIX_MAX (PREFIX_BYTES_MAX + 40)
+struct span server_pattern_prefix(const struct server *server, char at[SERVER_PATTERN_PREFIX_MAX]);
 
 /* A number at random. */
 uint64_t server_random(struct server_common *common);

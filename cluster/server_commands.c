@@ -55,6 +55,13 @@ const struct asked *commands_oldest(const struct server *server)
     return server->asked_count ? asked_at(server, 0) : NULL;
 }
 
+/* Of a topic's slot: how many appends are under way. */
+static uint32_t *inflight(const struct server *server, const struct relay *relay)
+{
+    struct span topic = {relay_topic(relay), relay->topic_size};
+    return &server->common->inflight[slot_of_bytes(topic)];
+}
+
 void command_send(struct server *server, enum command command, struct relay *relay, uint32_t count,
                   const struct span *words)
 {
@@ -69,6 +76,9 @@ void command_send(struct server *server, enum command command, struct relay *rel
         (struct asked){.relay = relay, .sent_us = server->common->now_us, .command = (uint8_t)command};
     server->scripted += command == COMMAND_APPEND || command == COMMAND_READ;
     server->fetches += command == COMMAND_READ;
+    if (server->common->sharded && command == COMMAND_APPEND) {
+        ++*inflight(server, relay);
+    }
     redis_send(server->commands, count, words);
 }
 
@@ -89,6 +99,9 @@ static bool has_relay(const struct asked *asked)
 static struct asked asked_take(struct server *server)
 {
     struct asked asked = *asked_at(server, 0);
+    if (server->common->sharded && asked.command == COMMAND_APPEND) {
+        --*inflight(server, asked.relay);
+    }
     server->asked_first = (server->asked_first + 1) & (server->asked_room - 1);
     server->asked_count--;
     server->backlog_bytes -= asked.bytes;
@@ -142,39 +155,53 @@ void commands_greet(struct server *server)
         command_send(server, COMMAND_SETUP, NO_RELAY, 2,
                      (const struct span[]){SPAN_LITERAL("SELECT"), text_span(number)});
     }
+    if (server->common->sharded) {
+        command_send(server, COMMAND_MYID, NO_RELAY, 2,
+                     (const struct span[]){SPAN_LITERAL("CLUSTER"), SPAN_LITERAL("MYID")});
+    }
     send_info(server, SPAN_LITERAL("server"));
     send_info(server, SPAN_LITERAL("replication"));
 }
 
-static struct span generation_key(const struct server *server, char *at)
+/* The server's, or, sharded, that of the topic's slot. */
+static struct span generation_key(const struct server *server, char *at, struct span topic)
 {
-    struct span prefix = server->common->prefix;
-    memcpy(at, prefix.data, prefix.size);
-    memcpy(at + prefix.size, "generation", strlen("generation"));
-    return (struct span){at, prefix.size + strlen("generation")};
+    uint32_t slot = server->common->sharded ? slot_of_bytes(topic) : 0;
+    size_t size = server_name_begin(server->common, at, slot);
+    memcpy(at + size, "generation", strlen("generation"));
+    return (struct span){at, size + strlen("generation")};
+}
+
+static void load(struct server *server, enum script script, enum command command)
+{
+    const struct span words[] = {SPAN_LITERAL("SCRIPT"), SPAN_LITERAL("LOAD"), script_text(script)};
+    command_send(server, command, NO_RELAY, 3, words);
 }
 
 /*
  * The scripts and the generation. The answers come in order, so that what is sent after the claim's answer finds the
- * scripts.
+ * scripts. Sharded, there is nothing to be claimed here: each slot has its generation, and the scripts claim it.
  */
 static void claim(struct server *server)
 {
-    for (enum script script = 0; script < SCRIPTS; script++) {
-        const struct span load[] = {SPAN_LITERAL("SCRIPT"), SPAN_LITERAL("LOAD"), script_text(script)};
-        command_send(server, COMMAND_SETUP, NO_RELAY, 3, load);
+    server->claimed = false;
+    server->claiming = true;
+    load(server, SCRIPT_CLAIM, COMMAND_SETUP);
+    load(server, SCRIPT_APPEND, COMMAND_SETUP);
+    load(server, SCRIPT_READ, COMMAND_SETUP);
+    if (server->common->sharded) {
+        load(server, SCRIPT_LIVE, COMMAND_LOADED);
+        return;
     }
     char key[SERVER_KEY_MAX];
     char proposed[WIRE_HEX_SIZE];
     wire_hex_write(server_random(server->common), proposed);
     const struct span words[] = {
         SPAN_LITERAL("EVALSHA"),     {server->common->hashes[SCRIPT_CLAIM], SCRIPT_HASH_SIZE},
-        SPAN_LITERAL("1"),           generation_key(server, key),
+        SPAN_LITERAL("1"),           generation_key(server, key, SPAN_NONE),
         text_span(server->run_id),   text_span(server->origin),
         {proposed, sizeof proposed}, server->common->settings->durable ? SPAN_LITERAL("1") : SPAN_LITERAL("0"),
     };
-    server->claimed = false;
-    server->claiming = true;
     command_send(server, COMMAND_CLAIM, NO_RELAY, sizeof words / sizeof *words, words);
 }
 
@@ -244,6 +271,15 @@ static void answered_info(struct server *server, struct span info)
     }
 }
 
+/* A node that is cut off from the others says so itself, after its cluster-node-timeout. */
+static void answered_health(struct server *server, struct span info)
+{
+    char state[16] = "";
+    info_value(info, "cluster_state", state, sizeof state);
+    server->cluster_down = strcmp(state, "ok") != 0;
+    server->redirected |= server->cluster_down; /* others may know better */
+}
+
 /* --- relays --- */
 
 static char *scratch(struct server *server, size_t size)
@@ -257,6 +293,17 @@ static char *scratch(struct server *server, size_t size)
     return common->scratch;
 }
 
+/* Where a topic's messages go for those that have patterns: see live.lua. */
+static struct span pattern_channel(const struct server *server, char *at, struct span topic)
+{
+    size_t size = server_pattern_prefix(server, at).size;
+    at[size++] = '{';
+    memcpy(at + size, topic.data, topic.size);
+    size += topic.size;
+    at[size++] = '}';
+    return (struct span){at, size};
+}
+
 static struct wire wire_of(struct server *server, const struct relay *relay)
 {
     return (struct wire){
@@ -268,6 +315,25 @@ static struct wire wire_of(struct server *server, const struct relay *relay)
         .topic = {relay_topic(relay), relay->topic_size},
         .payload = {relay_payload(relay), relay->payload_size},
     };
+}
+
+static void send_live(struct server *server, struct span topic, struct span message)
+{
+    char key[SERVER_KEY_MAX];
+    char classic[SERVER_KEY_MAX + SERVER_PATTERN_PREFIX_MAX];
+    struct span channel = server_key(server->common, key, topic, "", SPAN_NONE);
+    if (server->common->sharded) {
+        const struct span words[] = {SPAN_LITERAL("EVALSHA"),
+                                     {server->common->hashes[SCRIPT_LIVE], SCRIPT_HASH_SIZE},
+                                     SPAN_LITERAL("0"),
+                                     channel,
+                                     pattern_channel(server, classic, topic),
+                                     message};
+        command_send(server, COMMAND_LIVE, NO_RELAY, 6, words);
+    } else {
+        const struct span words[] = {SPAN_LITERAL("PUBLISH"), channel, message};
+        command_send(server, COMMAND_LIVE, NO_RELAY, 3, words);
+    }
 }
 
 void server_live(struct server *server, struct relay *relay)
@@ -287,10 +353,7 @@ void server_live(struct server *server, struct relay *relay)
         wire_write(&wire, word);
         memcpy(word + WIRE_HEADER_SIZE, wire.topic.data, wire.topic.size);
         memcpy(word + WIRE_HEADER_SIZE + wire.topic.size, wire.payload.data, wire.payload.size);
-        char key[SERVER_KEY_MAX];
-        const struct span words[] = {
-            SPAN_LITERAL("PUBLISH"), server_key(server->common, key, wire.topic, "", SPAN_NONE), {word, size}};
-        command_send(server, COMMAND_LIVE, NO_RELAY, 3, words);
+        send_live(server, wire.topic, (struct span){word, size});
         if (server->asked_count) { /* else it failed for want of memory */
             asked_at(server, server->asked_count - 1)->bytes = (uint32_t)bytes;
             server->backlog_bytes += bytes;
@@ -317,7 +380,29 @@ struct script_keys {
     char stream[SERVER_KEY_MAX];
     char key[SERVER_KEY_MAX];
     char channel[SERVER_KEY_MAX];
+    char classic[SERVER_KEY_MAX + SERVER_PATTERN_PREFIX_MAX];
 };
+
+#define LINEAGE_WORDS 3
+
+/* What a script of a cluster claims its slot's generation with. */
+static uint32_t lineage_words(const struct server *server, struct span words[LINEAGE_WORDS])
+{
+    words[0] = text_span(server->run_id);
+    words[1] = text_span(server->origin);
+    words[2] = server->common->settings->durable ? SPAN_LITERAL("1") : SPAN_LITERAL("0");
+    return LINEAGE_WORDS;
+}
+
+/* The generation that a script is to find, or, sharded, may make. */
+static struct span generation_word(const struct server *server, char proposed[WIRE_HEX_SIZE])
+{
+    if (!server->common->sharded) {
+        return (struct span){server->generation, WIRE_HEX_SIZE};
+    }
+    wire_hex_write(server_random(server->common), proposed);
+    return (struct span){proposed, WIRE_HEX_SIZE};
+}
 
 /*
  * Both topic and key are text of clients, and may have braces: of a topic x and a key y}m one could make the meta of a
@@ -341,18 +426,19 @@ static void send_append(struct server *server, struct relay *relay)
     struct script_keys keys;
     struct digits kind, time, messages, age, key_age;
     const struct server_common *common = server->common;
-    struct span words[18];
+    struct span words[22];
+    char generation[WIRE_HEX_SIZE];
     uint32_t count = 0;
     words[count++] = SPAN_LITERAL("EVALSHA");
     words[count++] = (struct span){common->hashes[SCRIPT_APPEND], SCRIPT_HASH_SIZE};
     words[count++] = relay->key_size ? SPAN_LITERAL("4") : SPAN_LITERAL("3");
-    words[count++] = generation_key(server, keys.generation);
+    words[count++] = generation_key(server, keys.generation, wire.topic);
     words[count++] = server_key(common, keys.meta, wire.topic, "m", SPAN_NONE);
     words[count++] = server_key(common, keys.stream, wire.topic, "s", SPAN_NONE);
     if (relay->key_size) {
         words[count++] = idempotency_name(common, keys.key, relay);
     }
-    words[count++] = (struct span){server->generation, WIRE_HEX_SIZE};
+    words[count++] = generation_word(server, generation);
     words[count++] = (struct span){proposed, sizeof proposed};
     words[count++] = server_key(common, keys.channel, wire.topic, "", SPAN_NONE);
     words[count++] = (struct span){header, WIRE_STAMP_AT};
@@ -363,9 +449,16 @@ static void send_append(struct server *server, struct relay *relay)
     words[count++] = digits_of(&messages, relay->messages_max ? relay->messages_max : 1);
     words[count++] = digits_of(&age, relay->stream_age_s ? relay->stream_age_s : 1);
     words[count++] = digits_of(&key_age, common->settings->idempotency_s ? common->settings->idempotency_s : 1);
+    if (common->sharded) {
+        count += lineage_words(server, &words[count]);
+        words[count++] = pattern_channel(server, keys.classic, wire.topic);
+    }
     CHECK(count <= sizeof words / sizeof *words);
     command_send(server, COMMAND_APPEND, relay, count, words);
 }
+
+/* Of one server's; a cluster's has its lineage behind them. */
+#define READ_WORDS 14
 
 static void send_read(struct server *server, struct relay *relay)
 {
@@ -376,14 +469,15 @@ static void send_read(struct server *server, struct relay *relay)
     wire_hex_write(relay->epoch, known);
     struct script_keys keys;
     struct digits offset, newest, messages, bytes, age;
-    const struct span words[] = {
+    char generation[WIRE_HEX_SIZE];
+    struct span words[READ_WORDS + LINEAGE_WORDS] = {
         SPAN_LITERAL("EVALSHA"),
         {server->common->hashes[SCRIPT_READ], SCRIPT_HASH_SIZE},
         SPAN_LITERAL("3"),
-        generation_key(server, keys.generation),
+        generation_key(server, keys.generation, topic),
         server_key(server->common, keys.meta, topic, "m", SPAN_NONE),
         server_key(server->common, keys.stream, topic, "s", SPAN_NONE),
-        {server->generation, WIRE_HEX_SIZE},
+        generation_word(server, generation),
         {proposed, sizeof proposed},
         relay->epoch ? (struct span){known, sizeof known} : SPAN_LITERAL("0"),
         digits_of(&offset, relay->offset),
@@ -392,7 +486,9 @@ static void send_read(struct server *server, struct relay *relay)
         digits_of(&bytes, SERVER_PAGE_BYTES),
         digits_of(&age, relay->stream_age_s ? relay->stream_age_s : SERVER_READ_AGE_S),
     };
-    command_send(server, COMMAND_READ, relay, sizeof words / sizeof *words, words);
+    uint32_t count = READ_WORDS;
+    count += server->common->sharded ? lineage_words(server, &words[count]) : 0;
+    command_send(server, COMMAND_READ, relay, count, words);
 }
 
 void commands_restore(struct server *server)
@@ -443,13 +539,15 @@ static bool is_forgotten(struct server *server, struct span error)
 
 static void answered_append(struct server *server, struct relay *relay, const struct redis_value *value)
 {
-    bool whole = value->kind == REDIS_ARRAY && value->count == 3 && value->items[0].kind == REDIS_STRING &&
+    bool whole = value->kind == REDIS_ARRAY && value->count >= 3 && value->items[0].kind == REDIS_STRING &&
                  value->items[1].kind == REDIS_INTEGER && value->items[2].kind == REDIS_INTEGER &&
                  wire_is_offset((uint64_t)value->items[1].integer) &&
                  wire_hex_parse(value->items[0].text, &relay->epoch);
     if (whole) {
         relay->offset = (uint64_t)value->items[1].integer;
         relay->repeated = value->items[2].integer != 0;
+        bool changed = value->count > 3 && value->items[3].integer != 0;
+        STATS_ADD(server->common->stats, slot_lineages, changed);
         server->relayed++;
     }
     relay_settle(server, relay, whole ? RELAY_DONE : RELAY_AWAY);
@@ -465,8 +563,46 @@ static void answered_read(struct server *server, struct relay *relay, const stru
     }
 }
 
+bool command_was_redirected(struct span error)
+{
+    return text_begins(error, "MOVED ") || text_begins(error, "ASK ") || text_begins(error, "TRYAGAIN") ||
+           text_begins(error, "CLUSTERDOWN") || text_begins(error, "ERR Script attempted to access a non local key");
+}
+
+/* Without which the server is of no use. */
+static bool is_setup(const struct asked *asked)
+{
+    return asked->command == COMMAND_SETUP || asked->command == COMMAND_INFO || asked->command == COMMAND_CLAIM ||
+           asked->command == COMMAND_MYID || asked->command == COMMAND_LOADED || asked->command == COMMAND_HEALTH;
+}
+
+/* The link finds whose the slot is, and has what can be done again done there. */
+static void answered_elsewhere(struct server *server, const struct asked *asked, struct span error)
+{
+    struct link_stats *stats = server->common->stats;
+    STATS_ADD(stats, redirections, 1);
+    snprintf(server->error, sizeof server->error, "%.*s", (int)error.size, error.data);
+    server->redirected = true;
+    server->cluster_down |= text_begins(error, "CLUSTERDOWN");
+    if (has_relay(asked)) {
+        server->backlog_bytes -= relay_bytes(asked->relay);
+        relays_push(&server->returned, asked->relay);
+    } else if (asked->command == COMMAND_LIVE) {
+        STATS_ADD(stats, live_dropped_away, 1);
+    } else if (asked->command == COMMAND_PROBE) {
+        server_probe_lost(server);
+    }
+}
+
 static void answered_error(struct server *server, const struct asked *asked, struct span error)
 {
+    if (server->common->sharded && command_was_redirected(error)) {
+        answered_elsewhere(server, asked, error);
+        return;
+    }
+    if (asked->command == COMMAND_LIVE && is_forgotten(server, error)) {
+        server->claimed = false; /* the message is lost for other hosts, and the scripts are loaded for the next */
+    }
     if (has_relay(asked) && is_forgotten(server, error)) {
         server->claimed = false;
         relays_push(asked->command == COMMAND_READ ? &server->reads : &server->again, asked->relay);
@@ -477,8 +613,10 @@ static void answered_error(struct server *server, const struct asked *asked, str
     if (has_relay(asked)) {
         relay_settle(server, asked->relay, RELAY_AWAY);
     }
-    if (asked->command == COMMAND_SETUP || asked->command == COMMAND_INFO || asked->command == COMMAND_CLAIM ||
-        is_fatal(error)) {
+    if (!server->common->sharded && command_was_redirected(error)) {
+        server_fail(server, "it is a node of a Redis Cluster, which is named by redis+cluster:// (%.*s)",
+                    (int)error.size, error.data);
+    } else if (is_setup(asked) || is_fatal(error)) {
         server_fail(server, "%.*s", (int)error.size, error.data);
     }
 }
@@ -497,6 +635,7 @@ void commands_answered(struct server *server, const struct redis_value *value)
     switch ((enum command)asked.command) {
     case COMMAND_OTHER:
     case COMMAND_SETUP:
+    case COMMAND_PROBE:
         break;
     case COMMAND_INFO:
         answered_info(server, value->kind == REDIS_STRING ? value->text : SPAN_NONE);
@@ -513,6 +652,16 @@ void commands_answered(struct server *server, const struct redis_value *value)
         break;
     case COMMAND_READ:
         answered_read(server, asked.relay, value);
+        break;
+    case COMMAND_MYID:
+        snprintf(server->node_id, sizeof server->node_id, "%.*s", (int)value->text.size, value->text.data);
+        break;
+    case COMMAND_LOADED:
+        server->claiming = false;
+        server->claimed = true;
+        break;
+    case COMMAND_HEALTH:
+        answered_health(server, value->kind == REDIS_STRING ? value->text : SPAN_NONE);
         break;
     case COMMAND_NODES:
         nodes_listed(server->common->nodes, server, value);
@@ -532,15 +681,20 @@ void commands_fence(struct server *server)
     char text[1 + sizeof number] = {WIRE_FENCE};
     memcpy(text + 1, digits.data, digits.size);
     const struct span words[] = {
-        SPAN_LITERAL("PUBLISH"), text_span(server->common->probe_channel), {text, 1 + digits.size}};
+        SPAN_LITERAL("PUBLISH"), text_span(server->probe_channel), {text, 1 + digits.size}};
     command_send(server, COMMAND_OTHER, NO_RELAY, 3, words);
 }
 
 void commands_probe(struct server *server)
 {
     struct digits number;
-    const struct span words[] = {SPAN_LITERAL("PUBLISH"), text_span(server->common->probe_channel),
-                                 digits_of(&number, server->probe)};
-    command_send(server, COMMAND_OTHER, NO_RELAY, 3, words);
+    bool sharded = server->common->sharded;
+    const struct span words[] = {sharded ? SPAN_LITERAL("SPUBLISH") : SPAN_LITERAL("PUBLISH"),
+                                 text_span(server->probe_channel), digits_of(&number, server->probe)};
+    command_send(server, sharded ? COMMAND_PROBE : COMMAND_OTHER, NO_RELAY, 3, words);
     send_info(server, SPAN_LITERAL("replication"));
+    if (sharded) {
+        const struct span health[] = {SPAN_LITERAL("CLUSTER"), SPAN_LITERAL("INFO")};
+        command_send(server, COMMAND_HEALTH, NO_RELAY, 2, health);
+    }
 }

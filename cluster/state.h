@@ -16,6 +16,7 @@
 #include "cluster/patterns.h"
 #include "cluster/ring.h"
 #include "cluster/server.h"
+#include "cluster/sharding.h"
 
 struct link {
     struct mesh *mesh;
@@ -24,7 +25,8 @@ struct link {
     const struct clock *clock;
     struct link_settings settings;
     struct server_common common;
-    struct ring ring;
+    struct ring ring;          /* not sharded */
+    struct sharding *sharding; /* a Redis Cluster; NULL: servers that are named */
     uint32_t server_count;
     struct server *servers;
     bool was_up[LINK_SERVERS_MAX];        /* as interest knows it */
@@ -45,6 +47,9 @@ struct link {
     bool running;
     _Atomic bool stopping;
 };
+
+/* Counts an answer, and keeps it until its shard is told. Takes the relay. */
+void link_answer(struct link *link, struct relay *relay);
 
 /* Writes the report, and the gauges. The link's thread. */
 void report_write(struct link *link);

@@ -118,16 +118,17 @@ static struct span cut_until(struct span *text, char separator)
 
 static_assert(URL_SENTINELS_MAX == 8, "the message below says so");
 
-static const char *sentinels_parse(struct span text, struct url *url)
+/* host[:port][,host[:port]...] */
+static const char *places_parse(struct span text, uint32_t port_default, struct url *url)
 {
     const char *problem = NULL;
     bool more = true;
     while (more && !problem) {
         if (url->place_count == URL_SENTINELS_MAX) {
-            return "more than 8 sentinels are named";
+            return "more than 8 sentinels or seeds are named";
         }
         more = text.size && memchr(text.data, ',', text.size);
-        problem = place_parse(cut_until(&text, ','), URL_SENTINEL_PORT_DEFAULT, &url->places[url->place_count++]);
+        problem = place_parse(cut_until(&text, ','), port_default, &url->places[url->place_count++]);
     }
     return problem;
 }
@@ -151,37 +152,38 @@ static const char *master_parse(struct span text, struct url *url)
     return NULL;
 }
 
-static const char *scheme_parse(struct span *text, bool *sentinels)
+enum kind { KIND_SERVER, KIND_SENTINELS, KIND_CLUSTER, KINDS };
+
+static const char *scheme_parse(struct span *text, enum kind *kind)
 {
-    if (begins(*text, "rediss://")) {
+    static const char *const schemes[KINDS] = {"redis://", "redis+sentinel://", "redis+cluster://"};
+    if (begins(*text, "rediss://") || begins(*text, "rediss+")) {
         return "rediss:// (TLS) is not supported by this build: use a tunnel";
     }
-    *sentinels = begins(*text, "redis+sentinel://");
-    if (!*sentinels && !begins(*text, "redis://")) {
-        return "it begins neither with redis:// nor with redis+sentinel://";
+    for (*kind = 0; *kind < KINDS; ++*kind) {
+        if (begins(*text, schemes[*kind])) {
+            cut(text, strlen(schemes[*kind]));
+            return NULL;
+        }
     }
-    cut(text, strlen(*sentinels ? "redis+sentinel://" : "redis://"));
-    return NULL;
+    return "it begins neither with redis:// nor with redis+sentinel:// or redis+cluster://";
 }
 
-const char *url_parse(struct span text, struct url *url)
+/* What stands behind the credentials. */
+static const char *rest_parse(struct span text, enum kind kind, struct url *url)
 {
-    bool sentinels;
-    *url = (struct url){0};
-    const char *problem = scheme_parse(&text, &sentinels);
-    const char *at = problem ? NULL : memrchr(text.data, '@', text.size);
-    if (at) {
-        problem = credentials_parse(cut(&text, (size_t)(at - text.data)), url);
-        cut(&text, 1);
-    }
-    if (problem) {
-        return problem;
-    }
     struct span places = cut_until(&text, '/');
-    if (sentinels) {
-        problem = sentinels_parse(places, url);
+    const char *problem = NULL;
+    switch (kind) {
+    case KIND_SENTINELS:
+        problem = places_parse(places, URL_SENTINEL_PORT_DEFAULT, url);
         problem = problem ? problem : master_parse(cut_until(&text, '/'), url);
-    } else {
+        break;
+    case KIND_CLUSTER:
+        url->cluster = true;
+        problem = places_parse(places, URL_PORT_DEFAULT, url);
+        return !problem && text.size ? "a Redis Cluster has no databases: nothing stands after its seeds" : problem;
+    default:
         url->place_count = 1;
         problem = place_parse(places, URL_PORT_DEFAULT, &url->places[0]);
     }
@@ -189,6 +191,19 @@ const char *url_parse(struct span text, struct url *url)
         problem = "the database is not a number";
     }
     return problem;
+}
+
+const char *url_parse(struct span text, struct url *url)
+{
+    enum kind kind;
+    *url = (struct url){0};
+    const char *problem = scheme_parse(&text, &kind);
+    const char *at = problem ? NULL : memrchr(text.data, '@', text.size);
+    if (at) {
+        problem = credentials_parse(cut(&text, (size_t)(at - text.data)), url);
+        cut(&text, 1);
+    }
+    return problem ? problem : rest_parse(text, kind, url);
 }
 
 void url_address(const struct url_place *place, char text[URL_ADDRESS_MAX])

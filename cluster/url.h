@@ -3,6 +3,9 @@
  *
  *   redis://[[user]:password@]host[:port][/database]
  *   redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/MASTER_NAME[/database]
+ *   redis+cluster://[[user]:password@]host[:port][,host[:port]...]
+ *
+ * The last is a whole Redis Cluster, by some of its nodes (seeds), which name the others; it has no databases.
  *
  * The host is a name, an IPv4 address, or an IPv6 address in brackets. User and password may be percent-encoded, as
  * they must be where they hold one of ":/@ %"; the last "@" is the one that ends them. Without a user the password is
@@ -23,7 +26,7 @@
 #define URL_PORT_DEFAULT          6379
 #define URL_SENTINEL_PORT_DEFAULT 26379
 #define URL_PART_MAX              255
-#define URL_SENTINELS_MAX         8u /* people have three or five */
+#define URL_SENTINELS_MAX         8u /* people have three or five; seeds as well */
 #define URL_ADDRESS_MAX           (URL_PART_MAX + 9)
 #define URL_NAME_MAX              (URL_PART_MAX + 1 + URL_SENTINELS_MAX * URL_ADDRESS_MAX)
 
@@ -33,12 +36,13 @@ struct url_place {
 };
 
 struct url {
-    struct url_place places[URL_SENTINELS_MAX]; /* the server itself, or its sentinels */
+    struct url_place places[URL_SENTINELS_MAX]; /* the server itself, its sentinels, or seeds of a cluster */
     uint32_t place_count;
     char master[URL_PART_MAX + 1]; /* what its sentinels call it; "": the place is the server itself */
     char user[URL_PART_MAX + 1];   /* "": none */
     char password[URL_PART_MAX + 1];
     uint32_t database;
+    bool cluster; /* the places are seeds of a Redis Cluster */
 };
 
 /* NULL: *url is filled. Else what is wrong, a literal that does not hold the password. */

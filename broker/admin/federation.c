@@ -11,6 +11,7 @@
 #include "cluster/link.h"
 #include "cluster/link_stats.h"
 #include "cluster/report.h"
+#include "cluster/slots.h"
 
 /* --- readiness --- */
 
@@ -71,6 +72,7 @@ static json_t *server_json(const struct link_report_server *server)
     FIGURE(relayed);
     FIGURE(arrived);
     FIGURE(failures);
+    FIGURE(slots);
 #undef FIGURE
     return out;
 }
@@ -120,6 +122,19 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct link_report_node *)a)->name, ((const struct link_report_node *)b)->name);
 }
 
+/* Of a Redis Cluster: which of its nodes has told the map of slots, and how whole it is. */
+static json_t *map_json(const struct link_report *report)
+{
+    json_t *out = json_pack("{s:I, s:I, s:s, s:s}",                      //
+                            "slots", (json_int_t)SLOTS,                  //
+                            "covered", (json_int_t)report->slots_covered, //
+                            "from", report->map_from,                    //
+                            "problem", report->map_problem);
+    CHECK_MSG(out, "no memory for an answer of the admin port");
+    json_object_set_new(out, "age_ms", time_json(report->map_age_us, 1000));
+    return out;
+}
+
 static json_t *cluster_json(const struct link *link)
 {
     struct link_report *report = report_of(link);
@@ -144,6 +159,9 @@ static json_t *cluster_json(const struct link *link)
                             "nodes_more", (json_int_t)report->nodes_more,    //
                             "servers", servers,                              //
                             "figures", counters_json(link_stats(link)));
+    if (report->sharded) {
+        json_object_set_new(out, "map", map_json(report));
+    }
     free(report);
     return out;
 }
@@ -225,7 +243,8 @@ static void write_servers(FILE *out, const struct link_report *report)
         fprintf(out, "# HELP shoal_redis_%s %s.\n# TYPE shoal_redis_%s %s\n", metric->name, metric->help, metric->name,
                 metric->type);
         for (uint32_t i = 0; i < report->server_count; i++) {
-            fprintf(out, "shoal_redis_%s{server=\"%u\",address=\"%s\"} %.15g\n", metric->name, i + 1,
+            fprintf(out, "shoal_redis_%s{server=\"%u\",address=\"%s\"} %.15g\n", metric->name,
+                    report->servers[i].number + 1,
                     report->servers[i].name, metric->value(&report->servers[i]));
         }
     }

@@ -128,7 +128,8 @@ static const struct config_key keys[] = {
 
     KEY(cluster, redis, CONFIG_LIST, "", 0, CONFIG_LIST_MAX, SECRET,
         "Redis servers for federation, redis://[user:password@]host[:port][/db], or by sentinels "
-        "redis+sentinel://host[:port][,host...]/MASTER[/db]; separated by spaces; empty is none."),
+        "redis+sentinel://host[:port][,host...]/MASTER[/db]; separated by spaces; or one Redis Cluster, "
+        "redis+cluster://[user:password@]host[:port][,host...]; empty is none."),
     KEY(cluster, prefix, CONFIG_STRING, "shoal:", 0, 64, 0,
         "What all keys and channels in Redis begin with: hosts with the same one share their topics."),
     KEY(cluster, timeout_ms, CONFIG_MILLISECONDS, "3s", 100, 600000, 0,

@@ -151,6 +151,19 @@ static bool redis_sentinels_valid(const char *at, const char *end)
     return redis_place_valid(at, name);
 }
 
+/* [user:password@]host[:port][,host[:port]...][/] */
+static bool redis_cluster_valid(const char *at, const char *end)
+{
+    at = behind_user(at, end);
+    end -= end > at && end[-1] == '/';
+    if (memchr(at, '/', (size_t)(end - at)))
+        return false;
+    for (const char *comma; (comma = memchr(at, ',', (size_t)(end - at))) != NULL; at = comma + 1)
+        if (!redis_place_valid(at, comma))
+            return false;
+    return redis_place_valid(at, end);
+}
+
 /* NULL: it is valid. Else its form. What only the link knows (whether TLS is built in), it says itself. */
 static const char *redis_form_missed(const char *url, size_t size)
 {
@@ -160,9 +173,27 @@ static const char *redis_form_missed(const char *url, size_t size)
         return redis_sentinels_valid(at, end)
                    ? NULL
                    : "redis+sentinel://[user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db]";
+    at = behind_scheme(url, end, "redis+cluster://");
+    if (at)
+        return redis_cluster_valid(at, end) ? NULL : "redis+cluster://[user:password@]host[:port][,host[:port]...]";
     at = behind_scheme(url, end, "redis://");
     at = at ? at : behind_scheme(url, end, "rediss://");
     return at && redis_server_valid(at, end) ? NULL : "redis[s]://[user:password@]host[:port][/db]";
+}
+
+/* A Redis Cluster is alone, and its keys' tags are the broker's. */
+static void redis_cluster_stands_alone(const struct config *config, struct config_report *report)
+{
+    const char *urls = config->cluster.redis;
+    struct config_place place = place_of(config, "cluster", "redis");
+    if (!strcasestr(urls, "redis+cluster://"))
+        return;
+    if (strchr(urls, ' '))
+        config_report_error(report, &place, "cluster.redis: a Redis Cluster is all servers that there are: no others "
+                                            "can be named with it, and its nodes are separated by commas");
+    place = place_of(config, "cluster", "prefix");
+    if (strchr(config->cluster.prefix, '{'))
+        config_report_error(report, &place, "cluster.prefix: with a Redis Cluster it must not have a {");
 }
 
 static void redis_urls_are_valid(const struct config *config, struct config_report *report)
@@ -255,6 +286,7 @@ void config_rules_check(const struct config *config, struct config_report *repor
     addresses_are_guarded(config, report);
     addresses_differ(config, report);
     redis_urls_are_valid(config, report);
+    redis_cluster_stands_alone(config, report);
     probes_have_time(config, report);
     for (uint32_t i = 0; i < config->namespace_count; i++) {
         const struct namespace_config *space = &config->namespaces[i];

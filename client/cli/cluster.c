@@ -109,6 +109,16 @@ static void rows(const json_t *list, const struct column *columns, int count, vo
     }
 }
 
+/* Of a Redis Cluster; there is none else. */
+static void map_print(const json_t *map)
+{
+    char text[TABLE_TEXT_MAX];
+    if (map) {
+        printf("slots       %lld of %lld, as %s told %s ago\n", (long long)number_of(map, "covered"),
+               (long long)number_of(map, "slots"), text_of(map, "from"), time_of(text, map, "age_ms", 1000));
+    }
+}
+
 static void cluster_print(const json_t *cluster)
 {
     if (!json_is_true(json_object_get(cluster, "enabled"))) {
@@ -117,6 +127,7 @@ static void cluster_print(const json_t *cluster)
     }
     bool ready = json_is_true(json_object_get(cluster, "ready"));
     printf("federation  %s%s\n", ready ? "ready" : "not ready: ", ready ? "" : text_of(cluster, "reason"));
+    map_print(json_object_get(cluster, "map"));
     rows(json_object_get(cluster, "servers"), server_columns, COUNT(server_columns), server_row);
     rows(json_object_get(cluster, "nodes"), node_columns, COUNT(node_columns), node_row);
 }

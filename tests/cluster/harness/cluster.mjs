@@ -10,6 +10,7 @@
 import { Broker } from '../../integration/harness/broker.mjs';
 import { until } from '../../integration/harness/wait.mjs';
 import { Redis } from './redis.mjs';
+import { RedisCluster } from './redis_cluster.mjs';
 
 export const SETTINGS = {
     'cluster.probe_ms': 100,
@@ -35,20 +36,27 @@ export class Cluster {
     }
 
     /*
-     * redis: how many, or options for each. doors: URLs to be told to the brokers instead of the servers' own, as a
+     * redis: how many, or options for each. sharded: instead of them a Redis Cluster (redis_cluster.mjs), these its
+     * options; it is cluster.sharded, and its masters and replicas are cluster.redis. doors: URLs to be told to the brokers instead of the servers' own, as a
      * function of the servers. set: settings of every broker; settings: of the one of this
      * index; environment: its variables; launcher: what starts it. files: as of Broker.
      */
-    constructor({ redis = 1, hosts = 2, doors = null, wait = true, ...brokers }) {
+    constructor({ redis = 1, sharded = null, hosts = 2, doors = null, wait = true, ...brokers }) {
         this.redis_options = typeof redis === 'number' ? Array.from({ length: redis }, () => ({})) : redis;
-        Object.assign(this, { host_count: hosts, doors, wait, brokers });
+        Object.assign(this, { host_count: hosts, sharded_options: sharded, doors, wait, brokers });
         this.redis = [];
         this.hosts = [];
     }
 
     async begin() {
-        for (const options of this.redis_options) this.redis.push(await Redis.start(options));
-        this.urls = this.doors ? await this.doors(this.redis) : this.redis.map(({ url }) => url);
+        if (this.sharded_options) {
+            this.sharded = await RedisCluster.start(this.sharded_options);
+            this.redis = this.sharded.nodes;
+            this.urls = [this.sharded.url];
+        } else {
+            for (const options of this.redis_options) this.redis.push(await Redis.start(options));
+            this.urls = this.doors ? await this.doors(this.redis) : this.redis.map(({ url }) => url);
+        }
         for (let index = 0; index < this.host_count; index++) {
             this.hosts.push({ name: `host${index}`, broker: null });
             await this.startHost(this.hosts[index]);

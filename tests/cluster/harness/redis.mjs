@@ -110,6 +110,18 @@ export class Redis {
         return stdout.trimEnd();
     }
 
+    /* Many commands, a line each, by one redis-cli. */
+    async script(lines) {
+        const child = spawn('redis-cli', ['-s', this.socket], { stdio: ['pipe', 'ignore', 'inherit'] });
+        const ended = new Promise((resolve) => child.on('close', resolve));
+        child.stdin.end(`${lines}\n`);
+        await within('redis-cli to end', ended);
+    }
+
+    get alive() {
+        return this.process?.exitCode === null && this.process.signalCode === null;
+    }
+
     /* The fields of INFO. */
     async info(section = 'all') {
         const lines = (await this.command('INFO', section)).split(/\r?\n/).filter((line) => line.includes(':'));
