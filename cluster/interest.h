@@ -50,7 +50,7 @@ struct interest_server {
 struct interest {
     struct slab topics; /* struct interest_topic */
     struct index index;
-    uint32_t serial; /* of the latest record */
+    uint32_t serial;                                      /* of the latest record */
     struct interest_server servers[LINK_SERVERS_MAX + 1]; /* the last one is nowhere */
     struct queue tells[SHARDS_MAX];
 };

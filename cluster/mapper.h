@@ -6,12 +6,12 @@
  *    │                            └─ next ◀──┴── no connection, no answer in time, an error, a map that is none
  *    └──── a pause, with jitter ◀── MAPPER_READ, or none is left: MAPPER_IN_VAIN
  *
- * Nodes to be asked are the seeds of the configuration and what the last map has named, masters and replicas, in turn:
- * so one that is cut off and tells an old map is not asked twice in a row, and hosts do not all ask the same one.
+ * Nodes to be asked are the seeds of the configuration and what the last map has named, masters and replicas, in
+ * turn: so one that is cut off and tells an old map is not asked twice in a row, and hosts do not all ask the same one.
  *
- * While all is well the map is read each MAPPER_CALM_US, for a change that nobody has told. Whoever meets a sign that it
- * is old (a redirection, a server that is away, a subscription that was taken away) hurries: after a pause of 20 ms that
- * doubles up to a second as long as there is cause, shorter by up to half at random.
+ * While all is well the map is read each MAPPER_CALM_US, for a change that nobody has told. Whoever meets a sign that
+ * it is old (a redirection, a server that is away, a subscription that was taken away) hurries: after a pause of 20 ms
+ * that doubles up to a second as long as there is cause, shorter by up to half at random.
  *
  * Bounds: one connection, two commands; each node has a quarter of cluster.timeout_ms. Thread: the link's.
  */
@@ -45,7 +45,7 @@ struct mapper {
     int64_t due_us;   /* idle: the next round */
     int64_t pause_us; /* the next hurried one's */
     bool hurried;
-    bool again; /* hurried while a node was asked, perhaps too early */
+    bool again;                 /* hurried while a node was asked, perhaps too early */
     int64_t read_us;            /* when a map was read; 0: never */
     char from[URL_ADDRESS_MAX]; /* who told it */
     char problems[LINK_REASON_MAX];

@@ -1,12 +1,13 @@
 /*
  * nodes: which hosts there are.
  *
- * Each link writes on every server a key that expires, and its instance into a set of all:
+ * Each link writes on every server (of a Redis Cluster on one, with the tag of one slot behind the prefix) a key that
+ * expires, and its instance into a set of all:
  *
  *   PREFIXnode:INSTANCE   string, JSON: name, address, version, connections, topics, filters, uptime_s, beat
  *   PREFIXnodes           sorted set: instances. Who finds one without its key takes it out
  *
- * (in a Redis Cluster on one, with the tag of one slot behind the prefix) and reads those of the others. A node is alive while its `beat`, a counter, changes: so clocks of hosts may be apart.
+ * and reads those of the others. A node is alive while its `beat`, a counter, changes: so clocks of hosts may be apart.
  * What is read is for people; nothing that is delivered depends on it.
  *
  * Bounds: LINK_NODES_MAX are kept, more are counted; texts are cut. Thread: the link's.

@@ -84,15 +84,15 @@ struct link_report {
     bool ready;
     char why[LINK_REASON_MAX + 580]; /* not ready: what is missing */
     uint32_t server_count;
-    uint32_t node_count; /* at most LINK_NODES_MAX */
-    uint32_t nodes_more; /* seen, but not in the report */
-    bool sharded;            /* the servers are the masters of a Redis Cluster; with it: */
-    uint32_t slots_covered;  /* that have a server */
-    char map_from[264];      /* the node that told the map of slots; "": there is none yet */
-    int64_t map_age_us;      /* since it was read; -1: never */
+    uint32_t node_count;               /* at most LINK_NODES_MAX */
+    uint32_t nodes_more;               /* seen, but not in the report */
+    bool sharded;                      /* the servers are the masters of a Redis Cluster; with it: */
+    uint32_t slots_covered;            /* that have a server */
+    char map_from[264];                /* the node that told the map of slots; "": there is none yet */
+    int64_t map_age_us;                /* since it was read; -1: never */
     char map_problem[LINK_REASON_MAX]; /* "": every slot has a server */
-    uint64_t topics;     /* wanted by this host */
-    uint64_t filters;    /* told to Redis */
+    uint64_t topics;                   /* wanted by this host */
+    uint64_t filters;                  /* told to Redis */
     struct link_report_server servers[LINK_SERVERS_MAX];
     struct link_report_node nodes[LINK_NODES_MAX];
 };

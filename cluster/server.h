@@ -38,7 +38,7 @@
  * once, others wait; SERVER_ACKS confirmations of subscriptions awaited, further ones wait in interest; a subscription
  * that is not pulled from is not read (redis.h).
  *
- * Files: server.c (circuit and turn), server_commands.c, server_subscription.c. Thread: the link's.
+ * Files: server.c (circuit and turn), server_commands.c, server_relays.c, server_subscription.c. Thread: the link's.
  */
 #ifndef SHOAL_CLUSTER_SERVER_H
 #define SHOAL_CLUSTER_SERVER_H
@@ -86,9 +86,9 @@ struct server_common {
     struct nodes *nodes;
     struct span prefix;
     uint64_t instance;
-    uint64_t random;        /* state of the generator; never 0 */
-    int64_t now_us;         /* of this turn */
-    bool lenient;           /* the link itself has stood still: nobody is judged by the clock this turn */
+    uint64_t random;    /* state of the generator; never 0 */
+    int64_t now_us;     /* of this turn */
+    bool lenient;       /* the link itself has stood still: nobody is judged by the clock this turn */
     bool sharded;       /* the servers are the masters of a Redis Cluster */
     uint32_t *inflight; /* sharded: appends without an answer, of each slot */
     char hashes[SCRIPTS][SCRIPT_HASH_SIZE];
@@ -193,14 +193,14 @@ struct server {
     char reason[LINK_REASON_MAX]; /* of the last failure */
     char error[LINK_REASON_MAX];  /* the last one that Redis answered with */
     /* sharded */
-    bool retired;         /* it is no master any more: never tried; its number may be another's later */
-    bool redirected;      /* it has said that the map is old; the link takes note and resets it */
-    bool cluster_down;    /* it says so of the cluster */
-    uint16_t probe_slot;  /* one of its own, or SLOTS: to be chosen */
-    int64_t unprobed_us;  /* UP, SLOTS: since when */
-    char node_id[41];     /* its name in the cluster */
-    struct redis *commands;       /* NULL: AWAY, ASKING */
-    struct redis *subscription;   /* NULL: AWAY, ASKING */
+    bool retired;               /* it is no master any more: never tried; its number may be another's later */
+    bool redirected;            /* it has said that the map is old; the link takes note and resets it */
+    bool cluster_down;          /* it says so of the cluster */
+    uint16_t probe_slot;        /* one of its own, or SLOTS: to be chosen */
+    int64_t unprobed_us;        /* UP, SLOTS: since when */
+    char node_id[41];           /* its name in the cluster */
+    struct redis *commands;     /* NULL: AWAY, ASKING */
+    struct redis *subscription; /* NULL: AWAY, ASKING */
     /* what is known of it */
     char role[16];
     char version[16];
@@ -328,6 +328,8 @@ void command_send(struct server *server, enum command command, struct relay *rel
                   const struct span *words);
 /* Sends a question for what a node says of itself. */
 void command_send_node(struct server *server, uint64_t instance, uint32_t count, const struct span *words);
+/* Sends a live message, which counts for so many bytes of the backlog until it is answered. */
+void command_send_live(struct server *server, uint64_t bytes, uint32_t count, const struct span *words);
 /* The oldest command without an answer, or NULL. */
 const struct asked *commands_oldest(const struct server *server);
 /* A Redis Cluster's ways to say that it has not done what it was asked: the slot is another's, or nobody's. */
@@ -337,6 +339,13 @@ void commands_probe(struct server *server);
 void commands_fence(struct server *server);
 /* Puts a relay whose fate is known among the answered ones. */
 void relay_settle(struct server *server, struct relay *relay, enum relay_status status);
+
+/* --- messages and fetches (server_relays.c) --- */
+
+/* The server's generation, or, sharded, that of the topic's slot. */
+struct span server_generation_key(const struct server *server, char *at, struct span topic);
+void relay_send_append(struct server *server, struct relay *relay);
+void relay_send_read(struct server *server, struct relay *relay);
 
 /* --- its subscription connection (server_subscription.c) --- */
 
@@ -368,8 +377,7 @@ size_t server_name_begin(const struct server_common *common, char *at, uint32_t 
 /* "PREFIX{TOPIC}" and a suffix, at `at`; sharded: "PREFIX{TAG}{TOPIC}". */
 struct span server_key(const struct server_common *common, char *at, struct span topic, const char *suffix,
                        struct span rest);
-#define SERVER_KEY_MAX                                                                                                 \
-    (PREFIX_BYTES_MAX + SLOT_TAG_MAX + 4 + TOPIC_BYTES_MAX + 2 + KEY_BYTES_MAX + sizeof ":255")
+#define SERVER_KEY_MAX (PREFIX_BYTES_MAX + SLOT_TAG_MAX + 4 + TOPIC_BYTES_MAX + 2 + KEY_BYTES_MAX + sizeof ":255")
 
 /* What channels for patterns begin with: the prefix, and, sharded, the server's name in the cluster. */
 #define SERVER_PATTERN_PREFIX_MAX (PREFIX_BYTES_MAX + 40)

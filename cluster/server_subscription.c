@@ -62,12 +62,9 @@ uint32_t subscription_room(struct server *server)
 void subscription_flush(struct server *server)
 {
     static const struct span commands[] = {
-        [CHANGE_SUBSCRIBE] = SPAN_LITERAL("SUBSCRIBE"),
-        [CHANGE_UNSUBSCRIBE] = SPAN_LITERAL("UNSUBSCRIBE"),
-        [CHANGE_PSUBSCRIBE] = SPAN_LITERAL("PSUBSCRIBE"),
-        [CHANGE_PUNSUBSCRIBE] = SPAN_LITERAL("PUNSUBSCRIBE"),
-        [CHANGE_SSUBSCRIBE] = SPAN_LITERAL("SSUBSCRIBE"),
-        [CHANGE_SUNSUBSCRIBE] = SPAN_LITERAL("SUNSUBSCRIBE"),
+        [CHANGE_SUBSCRIBE] = SPAN_LITERAL("SUBSCRIBE"),   [CHANGE_UNSUBSCRIBE] = SPAN_LITERAL("UNSUBSCRIBE"),
+        [CHANGE_PSUBSCRIBE] = SPAN_LITERAL("PSUBSCRIBE"), [CHANGE_PUNSUBSCRIBE] = SPAN_LITERAL("PUNSUBSCRIBE"),
+        [CHANGE_SSUBSCRIBE] = SPAN_LITERAL("SSUBSCRIBE"), [CHANGE_SUNSUBSCRIBE] = SPAN_LITERAL("SUNSUBSCRIBE"),
     };
     struct server_batch *batch = &server->batch;
     if (batch->count && server->subscription) {

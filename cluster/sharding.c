@@ -73,8 +73,8 @@ static void hold(struct link *link, uint32_t slot)
     }
     if (!sharding->held_count) { /* else the pause has begun */
         int64_t pause_us = sharding->pause_us;
-        sharding->retry_us = link->common.now_us + pause_us / 2 +
-                             (int64_t)(server_random(&link->common) % (uint64_t)(pause_us / 2));
+        sharding->retry_us =
+            link->common.now_us + pause_us / 2 + (int64_t)(server_random(&link->common) % (uint64_t)(pause_us / 2));
         sharding->pause_us = pause_us * 2 < SHARDING_PAUSE_US_MAX ? pause_us * 2 : SHARDING_PAUSE_US_MAX;
     }
     sharding->held[slot / 64] |= 1ull << slot % 64;

@@ -5,7 +5,7 @@
  * that is not empty, or all of it. Shoal's topics are text of clients and may hold braces, so their keys do not count
  * on that: each slot has a short tag of its own, which all names begin with, and a topic's slot is that of its bytes.
  *
- *      topic a/b ── slot_of_bytes() ──▶ slot 8512 ── slot_tag() ──▶ "1jb"      keys P{1jb}{a/b}m, P{1jb}{a/b}s …
+ *      topic a/b ── slot_of_bytes() ──▶ slot 13927 ── slot_tag() ──▶ "akj"     keys P{akj}{a/b}m, P{akj}{a/b}s …
  *
  * So one can also make a key for any slot, as generations and probes need it.
  *
@@ -49,8 +49,8 @@ struct slot_map {
     struct url_place masters[LINK_SERVERS_MAX];
     uint32_t other_count;
     struct url_place others[SLOT_OTHERS_MAX];
-    uint32_t covered;      /* slots that have a master */
-    uint8_t owner[SLOTS];  /* index of the master, or SLOT_NOWHERE */
+    uint32_t covered;     /* slots that have a master */
+    uint8_t owner[SLOTS]; /* index of the master, or SLOT_NOWHERE */
 };
 
 /*

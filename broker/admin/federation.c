@@ -125,10 +125,10 @@ static int by_name(const void *a, const void *b)
 /* Of a Redis Cluster: which of its nodes has told the map of slots, and how whole it is. */
 static json_t *map_json(const struct link_report *report)
 {
-    json_t *out = json_pack("{s:I, s:I, s:s, s:s}",                      //
-                            "slots", (json_int_t)SLOTS,                  //
+    json_t *out = json_pack("{s:I, s:I, s:s, s:s}",                       //
+                            "slots", (json_int_t)SLOTS,                   //
                             "covered", (json_int_t)report->slots_covered, //
-                            "from", report->map_from,                    //
+                            "from", report->map_from,                     //
                             "problem", report->map_problem);
     CHECK_MSG(out, "no memory for an answer of the admin port");
     json_object_set_new(out, "age_ms", time_json(report->map_age_us, 1000));
@@ -244,8 +244,7 @@ static void write_servers(FILE *out, const struct link_report *report)
                 metric->type);
         for (uint32_t i = 0; i < report->server_count; i++) {
             fprintf(out, "shoal_redis_%s{server=\"%u\",address=\"%s\"} %.15g\n", metric->name,
-                    report->servers[i].number + 1,
-                    report->servers[i].name, metric->value(&report->servers[i]));
+                    report->servers[i].number + 1, report->servers[i].name, metric->value(&report->servers[i]));
         }
     }
 }

@@ -189,8 +189,9 @@ static void redis_cluster_stands_alone(const struct config *config, struct confi
     if (!strcasestr(urls, "redis+cluster://"))
         return;
     if (strchr(urls, ' '))
-        config_report_error(report, &place, "cluster.redis: a Redis Cluster is all servers that there are: no others "
-                                            "can be named with it, and its nodes are separated by commas");
+        config_report_error(report, &place,
+                            "cluster.redis: a Redis Cluster is all servers that there are: no others "
+                            "can be named with it, and its nodes are separated by commas");
     place = place_of(config, "cluster", "prefix");
     if (strchr(config->cluster.prefix, '{'))
         config_report_error(report, &place, "cluster.prefix: with a Redis Cluster it must not have a {");

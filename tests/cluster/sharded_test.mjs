@@ -1,6 +1,6 @@
 /*
- * sharded_test: hosts that are federated by a Redis Cluster: topics are spread by its slots, over sharded channels. What
- * works with one server works here, and the whole history is checked (harness/history.mjs) while masters fall, are
+ * sharded_test: hosts that are federated by a Redis Cluster: topics are spread by its slots, over sharded channels.
+ * What works with one server works here, and the whole history is checked (harness/history.mjs) while masters fall, are
  * promoted, and slots move.
  */
 import assert from 'node:assert/strict';

@@ -37,8 +37,8 @@ export class Cluster {
 
     /*
      * redis: how many, or options for each. sharded: instead of them a Redis Cluster (redis_cluster.mjs), these its
-     * options; it is cluster.sharded, and its masters and replicas are cluster.redis. doors: URLs to be told to the brokers instead of the servers' own, as a
-     * function of the servers. set: settings of every broker; settings: of the one of this
+     * options; it is cluster.sharded, and its nodes are cluster.redis. doors: URLs to be told to the brokers instead of
+     * the servers' own, as a function of the servers. set: settings of every broker; settings: of the one of this
      * index; environment: its variables; launcher: what starts it. files: as of Broker.
      */
     constructor({ redis = 1, sharded = null, hosts = 2, doors = null, wait = true, ...brokers }) {

@@ -144,7 +144,11 @@ export class RedisCluster {
         for (;;) {
             const keys = (await from.command('KEYS', '*')).split('\n').filter(Boolean);
             if (!keys.length) break;
-            for (const key of keys) await from.command('MIGRATE', to.bind, to.port, key, 0, 5000);
+            const tags = new Set(keys.map((key) => /^[^{]*\{([^}]*)\}/.exec(key)[1])); // one command is of one slot
+            for (const tag of tags) {
+                const of_tag = keys.filter((key) => key.includes(`{${tag}}`)).slice(0, 1000);
+                await from.command('MIGRATE', to.bind, to.port, '', 0, 5000, 'KEYS', ...of_tag);
+            }
         }
         await to.script(lines((slot) => `CLUSTER SETSLOT ${slot} NODE ${to_id}`));
         await from.script(lines((slot) => `CLUSTER SETSLOT ${slot} NODE ${to_id}`));
