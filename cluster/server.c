@@ -76,6 +76,7 @@ void server_init(struct server *server, struct server_common *common, uint32_t n
     server->state_us = server->retry_us = common->now_us;
     server->pause_us = SERVER_PAUSE_US_MIN;
     server->round_trip_us = -1;
+    server->sequence = common->sequence;
     server->probe_slot = common->sharded ? SLOTS : 0;
     if (!common->sharded) {
         probe_name(server);
@@ -305,8 +306,8 @@ static void judge(struct server *server)
                     : !server->proving ? "no answer to a subscription"
                     : !server->claimed ? "no answer of a script"
                                        : "a probe did not come back");
-    } else if (server->probe_slot == SLOTS && server->state == SERVER_UP && now_us - server->unprobed_us > timeout_us) {
-        server_fail(server, "its slots have moved: nothing proves that it delivers");
+    } else if (server->unprobed_us && now_us - server->unprobed_us > timeout_us) {
+        server_fail(server, "no slot of it takes a probe: nothing proves that it delivers");
     } else if (oldest && now_us - oldest->sent_us > timeout_us) {
         server_fail(server, "no answer for %.1f s", seconds(now_us - oldest->sent_us));
     } else if (server->probe_out && now_us - server->probe_us > timeout_us) {
@@ -444,7 +445,7 @@ void server_probe_lost(struct server *server)
         server_fail(server, "the slot of its probe is another's: the map of slots was old");
     } else if (server->probe_slot != SLOTS) {
         server->probe_slot = SLOTS;
-        server->unprobed_us = server->common->now_us;
+        server->unprobed_us = server->unprobed_us ? server->unprobed_us : server->common->now_us;
         server->probe_out = false;
     }
 }
@@ -470,6 +471,9 @@ void server_again(struct server *server, struct relay *relay)
 void server_retire(struct server *server, const char *why)
 {
     server_fail(server, "%s", why);
+    if (server->common->sequence < server->sequence) {
+        server->common->sequence = server->sequence; /* it may come back, and others may not have seen it go */
+    }
     server->retired = true;
     server->retry_us = INT64_MAX;
 }

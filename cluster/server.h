@@ -91,6 +91,7 @@ struct server_common {
     bool lenient;       /* the link itself has stood still: nobody is judged by the clock this turn */
     bool sharded;       /* the servers are the masters of a Redis Cluster */
     uint32_t *inflight; /* sharded: appends without an answer, of each slot */
+    uint64_t sequence;  /* what a server begins with: more than any that is gone has had */
     char hashes[SCRIPTS][SCRIPT_HASH_SIZE];
     char *scratch; /* for one word that is put together */
     size_t scratch_room;
@@ -197,7 +198,7 @@ struct server {
     bool redirected;            /* it has said that the map is old; the link takes note and resets it */
     bool cluster_down;          /* it says so of the cluster */
     uint16_t probe_slot;        /* one of its own, or SLOTS: to be chosen */
-    int64_t unprobed_us;        /* UP, SLOTS: since when */
+    int64_t unprobed_us;        /* since the probe's slot was lost and none came back; 0: all is well */
     char node_id[41];           /* its name in the cluster */
     struct redis *commands;     /* NULL: AWAY, ASKING */
     struct redis *subscription; /* NULL: AWAY, ASKING */

@@ -123,6 +123,7 @@ static void probe_came_back(struct server *server, struct span text)
     if (server->probe_out && number == server->probe) {
         server->probe_out = false;
         server->proved_us = server->probe_us;
+        server->unprobed_us = 0;
         server->round_trip_us = server->common->now_us - server->probe_us;
         STATS_ADD(server->common->stats, probes, 1);
     }

@@ -157,14 +157,31 @@ test('a failover on request is followed', () =>
             await cluster.sharded.failover(replica);
             await traffic.more(3);
         }
+        for (const master of cluster.sharded.masters.slice(0, 2)) {
+            await until('the former master to follow', async () =>
+                /master_link_status:up/.test(await master.command('INFO', 'replication')),
+            );
+            await cluster.sharded.failover(master); // and back
+            await traffic.more(3);
+        }
         await cluster.untilReady();
         const checked = await traffic.settled();
         assert.ok(checked.gaps > 0, 'a failover is told');
-        const { servers } = await clusterOf(cluster.hosts[1].broker);
-        assert.deepEqual(
-            servers.map(({ address }) => address).sort(),
-            cluster.sharded.replicas.map(({ address }) => address).sort(),
-        );
+        const [first, second] = cluster.sharded.masters;
+        const now = [first, second, cluster.sharded.replicas[2]].map(({ address }) => address);
+        await until('both hosts to know the masters', async () => {
+            const answers = await Promise.all(cluster.hosts.map(({ broker }) => clusterOf(broker)));
+            return answers.every(
+                ({ servers }) => servers.map(({ address }) => address).sort().join() === now.sort().join(),
+            );
+        });
+        await clients(cluster, async (one, two) => {
+            const topics = Array.from({ length: 12 }, (_, i) => `live/${i}`);
+            watch(two);
+            for (const topic of topics) assert.equal((await two.ask('subscribe', { topic })).op, 'ok');
+            for (const topic of topics) await one.ask('publish', { topic, data: topic });
+            for (const topic of topics) assert.deepEqual(await delivered(two, topic, 1), [topic]);
+        });
     }));
 
 test('a slot moves while both hosts publish', () =>
