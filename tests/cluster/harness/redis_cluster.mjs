@@ -92,6 +92,19 @@ export class RedisCluster {
         });
     }
 
+    /* All nodes live, each says that the cluster is well, and every replica follows its master, whoever that is now. */
+    untilWell() {
+        return until('the Redis Cluster to be well', async () => {
+            for (const node of this.nodes) {
+                const health = await node.command('CLUSTER', 'INFO');
+                const role = await node.command('INFO', 'replication');
+                if (!/cluster_state:ok/.test(health) || !/role:master|master_link_status:up/.test(role))
+                    throw new Error(`${node.address}: ${health}${role}`);
+            }
+            return (await this.masters[0].command('CLUSTER', 'NODES')).split('\n').every((line) => !/fail/.test(line));
+        });
+    }
+
     async slotOf(key) {
         return Number(await this.nodes.find(({ alive }) => alive).command('CLUSTER', 'KEYSLOT', key));
     }
