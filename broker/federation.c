@@ -6,6 +6,7 @@
 
 #include "cluster/link.h"
 #include "cluster/redis.h"
+#include "cluster/redis_tls.h"
 
 uint32_t federation_peers(const struct config *config)
 {
@@ -47,6 +48,18 @@ uint32_t federation_peer(const struct federation *federation)
     return federation->link ? federation->peer : 0;
 }
 
+/* NULL: all is well. Certificates are read now, so that what is wrong with them is told before anything runs. */
+static const char *tls_make(struct federation *federation, const struct config *config)
+{
+    const struct redis_tls_files files = {config->cluster.tls_ca, config->cluster.tls_cert, config->cluster.tls_key};
+    const char *problem = NULL;
+    if (strcasestr(federation->servers, "rediss")) { /* or a name that holds it: nothing is lost */
+        federation->tls = redis_tls_create(&files, &problem);
+        redis_hiredis_tls(federation->redis, federation->tls);
+    }
+    return problem;
+}
+
 bool federation_create(struct federation *federation, const struct federation_setup *setup, const char **problem)
 {
     *problem = NULL;
@@ -57,6 +70,10 @@ bool federation_create(struct federation *federation, const struct federation_se
     federation->redis = redis_hiredis_create();
     if (!federation->redis) {
         *problem = "no descriptors or memory for connections to Redis";
+        return false;
+    }
+    *problem = tls_make(federation, setup->config);
+    if (*problem) {
         return false;
     }
     federation->peer = setup->shard_count + 1;
@@ -91,6 +108,8 @@ void federation_destroy(struct federation *federation)
 {
     link_destroy(federation->link);
     redis_destroy(federation->redis);
+    redis_tls_destroy(federation->tls);
+    federation->tls = NULL;
     federation->link = NULL;
     federation->redis = NULL;
 }

@@ -2,6 +2,7 @@
 #include "cluster/mapper.h"
 
 #include <stdio.h>
+#include "cluster/url_connect.h"
 
 /* A node's share of the time: a round seldom meets more than one that is dead. */
 #define PATIENCE_SHARE 4
@@ -37,7 +38,7 @@ static void ask(struct mapper *mapper, int64_t now_us)
     const struct url_place *place = &mapper->places[mapper->place];
     const struct url *url = mapper->url;
     mapper->asked_us = now_us;
-    mapper->connection = redis_connect(mapper->redis, place->host, place->port);
+    mapper->connection = url_connect(mapper->redis, url, place);
     if (!mapper->connection) {
         return;
     }

@@ -78,7 +78,7 @@ struct redis;
 
 /* What a room implements: the functions below, which see. The room's own state follows it. */
 struct redis_room {
-    struct redis *(*connect)(struct redis_room *room, const char *host, uint16_t port);
+    struct redis *(*connect)(struct redis_room *room, const char *host, uint16_t port, bool tls);
     void (*send)(struct redis *redis, uint32_t count, const struct span *words);
     bool (*next)(struct redis *redis, struct redis_event *event);
     void (*close)(struct redis *redis);
@@ -92,8 +92,12 @@ struct redis {
     struct redis_room *room;
 };
 
+struct redis_tls;
+
 /* The room of hiredis. NULL: no descriptors or memory. Gives it. */
 struct redis_room *redis_hiredis_create(void);
+/* What its connections by TLS are made of (redis_tls.h); borrowed until the room is destroyed. Before the first one. */
+void redis_hiredis_tls(struct redis_room *room, struct redis_tls *tls);
 
 /* Takes the room. NULL is allowed. Its connections are closed already. */
 static inline void redis_destroy(struct redis_room *room)
@@ -109,7 +113,13 @@ static inline void redis_destroy(struct redis_room *room)
  */
 static inline struct redis *redis_connect(struct redis_room *room, const char *host, uint16_t port)
 {
-    return room->connect(room, host, port);
+    return room->connect(room, host, port, false);
+}
+
+/* The same by TLS: REDIS_OPENED comes when the server has proved who it is. Only of a room that has it. */
+static inline struct redis *redis_connect_tls(struct redis_room *room, const char *host, uint16_t port)
+{
+    return room->connect(room, host, port, true);
 }
 
 /*

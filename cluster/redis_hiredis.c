@@ -12,6 +12,8 @@
  * Readiness is edge-triggered, and that is the back-pressure: an edge sets `readable`; only redis_next() reads, until
  * the socket is empty, which clears it. A connection that nobody pulls from makes no further edges and wakes nobody.
  *
+ * By TLS (redis_tls.h) a session stands between socket and reader, on both ways; the same readiness goes for it.
+ *
  * A host's name is resolved by hiredis with getaddrinfo(), which may wait for a name server: the link waits with it and
  * no shard does. Addresses do not.
  */
@@ -26,6 +28,7 @@
 
 #include "base/check.h"
 #include "cluster/redis.h"
+#include "cluster/redis_tls.h"
 
 #define EVENTS_MAX 64
 
@@ -35,6 +38,9 @@
 /* A buffer for what is sent keeps so much room for the next turn; what a burst took beyond it is given back. */
 #define OUT_KEPT_BYTES (256u * 1024)
 
+/* What is read by TLS at once: a record. */
+#define TLS_READ_BYTES (16u * 1024)
+
 /* Values of one reply that are kept for the next one. */
 #define VALUES_KEPT 4096u
 
@@ -43,10 +49,12 @@ struct room {
     int epoll;
     int bell; /* eventfd */
     struct connection *connections;
+    struct redis_tls *tls; /* NULL: none */
 };
 
 enum connection_state {
     CONNECTION_OPENING, /* context: connecting */
+    CONNECTION_SHAKING, /* the same, and session: its handshake is under way */
     CONNECTION_OPEN,    /* context: connected */
     CONNECTION_BROKEN,  /* reason: REDIS_CLOSED is still to be told */
     CONNECTION_OVER,    /* told */
@@ -58,9 +66,13 @@ struct connection {
     struct connection *next; /* of the room */
     struct connection **link;
     redisContext *context; /* NULL: there was not even memory for it */
+    struct tls_session *session; /* NULL: none */
+    bool tls;
+    char host[256]; /* tls: whom the certificate must name */
     enum connection_state state;
     bool readable; /* since the last empty read */
     bool writable;
+    bool told;         /* that it is open */
     bool hung_up;      /* while opening: it failed */
     redisReply *reply; /* that the last event's value was made of */
     struct redis_value *values;
@@ -85,7 +97,7 @@ static void connection_break(struct connection *connection, const char *reason)
     }
 }
 
-static struct redis *hiredis_connect(struct redis_room *redis_room, const char *host, uint16_t port)
+static struct redis *hiredis_connect(struct redis_room *redis_room, const char *host, uint16_t port, bool tls)
 {
     struct room *room = (struct room *)redis_room;
     struct connection *connection = calloc(1, sizeof *connection);
@@ -94,6 +106,8 @@ static struct redis *hiredis_connect(struct redis_room *redis_room, const char *
     }
     connection->redis.room = redis_room;
     connection->room = room;
+    connection->tls = tls;
+    snprintf(connection->host, sizeof connection->host, "%s", host);
     connection->context = redisConnectNonBlock(host, port);
     struct epoll_event interest = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection};
     if (!connection->context) {
@@ -124,6 +138,9 @@ static void hiredis_close(struct redis *redis)
     }
     if (connection->reply) {
         freeReplyObject(connection->reply);
+    }
+    if (connection->session) {
+        tls_end(connection->session);
     }
     if (connection->context) {
         redisFree(connection->context); /* closes the socket, which takes it out of the epoll set */
@@ -203,11 +220,24 @@ static void hiredis_send(struct redis *redis, uint32_t count, const struct span 
     }
 }
 
+/* As send() does; what TLS can't do before it has read is tried again by the next redis_wait(). */
+static ssize_t out_send(struct connection *connection)
+{
+    const char *bytes = connection->out + connection->out_begin;
+    size_t size = connection->out_end - connection->out_begin;
+    size_t count;
+    if (!connection->session) {
+        return send(connection->context->fd, bytes, size, MSG_NOSIGNAL);
+    }
+    enum tls_result result = tls_write(connection->session, bytes, size, &count);
+    errno = result == TLS_FAILED ? EPIPE : EAGAIN;
+    return result == TLS_DONE ? (ssize_t)count : -1;
+}
+
 static void out_write(struct connection *connection)
 {
     while (connection->writable && connection->out_begin < connection->out_end) {
-        ssize_t size = send(connection->context->fd, connection->out + connection->out_begin,
-                            connection->out_end - connection->out_begin, MSG_NOSIGNAL);
+        ssize_t size = out_send(connection);
         if (size >= 0) {
             connection->out_begin += (size_t)size;
         } else if (errno == EAGAIN) {
@@ -288,6 +318,35 @@ static bool value_make(struct connection *connection)
     return true;
 }
 
+/* Reads some, and notes whether there may be more. False: it is over, and the reason is noted. */
+static bool read_plain(struct connection *connection)
+{
+    size_t before = connection->context->reader->len;
+    if (redisBufferRead(connection->context) != REDIS_OK) {
+        connection_break(connection, connection->context->errstr);
+        return false;
+    }
+    connection->readable = connection->context->reader->len > before;
+    return true;
+}
+
+static bool read_tls(struct connection *connection)
+{
+    char bytes[TLS_READ_BYTES];
+    size_t count;
+    enum tls_result result = tls_read(connection->session, bytes, sizeof bytes, &count);
+    connection->readable = result == TLS_DONE;
+    if (result == TLS_FAILED) {
+        connection_break(connection, tls_problem(connection->session));
+        return false;
+    }
+    if (result == TLS_DONE && redisReaderFeed(connection->context->reader, bytes, count) != REDIS_OK) {
+        connection_break(connection, "no memory");
+        return false;
+    }
+    return true;
+}
+
 /* True: a reply has come whole. */
 static bool reply_take(struct connection *connection)
 {
@@ -307,11 +366,9 @@ static bool reply_take(struct connection *connection)
         if (!connection->readable) {
             return false;
         }
-        size_t before = connection->context->reader->len;
-        if (redisBufferRead(connection->context) != REDIS_OK) {
-            break;
+        if (!(connection->session ? read_tls(connection) : read_plain(connection))) {
+            return false;
         }
-        connection->readable = connection->context->reader->len > before;
     }
     connection_break(connection, connection->context->errstr);
     return false;
@@ -326,8 +383,35 @@ static void opening_ended(struct connection *connection)
     if (error) {
         connection_break(connection, strerror(error));
     } else if (connection->writable) {
-        connection->state = CONNECTION_OPEN;
         connection->context->flags |= REDIS_CONNECTED;
+        connection->state = connection->tls ? CONNECTION_SHAKING : CONNECTION_OPEN;
+    }
+    if (connection->state == CONNECTION_SHAKING) {
+        struct redis_tls *tls = connection->room->tls;
+        connection->session = tls ? tls_begin(tls, connection->context->fd, connection->host) : NULL;
+        if (!connection->session) {
+            connection_break(connection, tls ? "no memory" : "no TLS");
+        }
+    }
+}
+
+/* Goes on as far as the socket lets it. */
+static void shake(struct connection *connection)
+{
+    switch (tls_handshake(connection->session)) {
+    case TLS_DONE:
+        connection->state = CONNECTION_OPEN;
+        connection->readable = connection->writable = true; /* whether they are so shows when they are tried */
+        break;
+    case TLS_READS:
+        connection->readable = false;
+        break;
+    case TLS_WRITES:
+        connection->writable = false;
+        break;
+    case TLS_FAILED:
+        connection_break(connection, tls_problem(connection->session));
+        break;
     }
 }
 
@@ -337,10 +421,14 @@ static bool hiredis_next(struct redis *redis, struct redis_event *event)
     *event = (struct redis_event){0};
     if (connection->state == CONNECTION_OPENING && (connection->writable || connection->hung_up)) {
         opening_ended(connection);
-        if (connection->state == CONNECTION_OPEN) {
-            event->kind = REDIS_OPENED;
-            return true;
-        }
+    }
+    if (connection->state == CONNECTION_SHAKING) {
+        shake(connection);
+    }
+    if (connection->state == CONNECTION_OPEN && !connection->told) {
+        connection->told = true;
+        event->kind = REDIS_OPENED;
+        return true;
     }
     if (connection->state == CONNECTION_OPEN && reply_take(connection)) {
         if (value_make(connection)) {
@@ -418,6 +506,11 @@ static void hiredis_destroy(struct redis_room *redis_room)
     close(room->bell);
     close(room->epoll);
     free(room);
+}
+
+void redis_hiredis_tls(struct redis_room *redis_room, struct redis_tls *tls)
+{
+    ((struct room *)redis_room)->tls = tls;
 }
 
 struct redis_room *redis_hiredis_create(void)

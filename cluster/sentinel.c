@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include "cluster/url_connect.h"
 
 static struct span text_span(const char *text)
 {
@@ -38,7 +39,7 @@ static void ask(struct sentinel *sentinel, int64_t now_us)
     const struct url_place *place = &sentinel->url->places[sentinel->place];
     sentinel->asked_us = now_us;
     sentinel->offered = false;
-    sentinel->connection = redis_connect(sentinel->redis, place->host, place->port);
+    sentinel->connection = url_connect(sentinel->redis, sentinel->url, place);
     if (sentinel->connection) {
         send_question(sentinel);
     }

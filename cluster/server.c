@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/logger.h"
+#include "cluster/url_connect.h"
 
 /* Answers of Redis that one turn works, so that a flood of one server does not keep others waiting. */
 #define TURN_ANSWERS_MAX 2048
@@ -183,8 +184,8 @@ static void try(struct server *server)
     server->last_instance = server->last_sequence = 0;
     server->tokens = 0;
     server->tokens_us = server->common->now_us;
-    server->commands = redis_connect(server->common->redis, server->place.host, server->place.port);
-    server->subscription = redis_connect(server->common->redis, server->place.host, server->place.port);
+    server->commands = url_connect(server->common->redis, &server->url, &server->place);
+    server->subscription = url_connect(server->common->redis, &server->url, &server->place);
     if (!server->commands || !server->subscription) {
         server_fail(server, "no memory");
     }

@@ -154,19 +154,22 @@ static const char *master_parse(struct span text, struct url *url)
 
 enum kind { KIND_SERVER, KIND_SENTINELS, KIND_CLUSTER, KINDS };
 
-static const char *scheme_parse(struct span *text, enum kind *kind)
+static const char *scheme_parse(struct span *text, enum kind *kind, bool *tls)
 {
-    static const char *const schemes[KINDS] = {"redis://", "redis+sentinel://", "redis+cluster://"};
-    if (begins(*text, "rediss://") || begins(*text, "rediss+")) {
-        return "rediss:// (TLS) is not supported by this build: use a tunnel";
-    }
-    for (*kind = 0; *kind < KINDS; ++*kind) {
-        if (begins(*text, schemes[*kind])) {
-            cut(text, strlen(schemes[*kind]));
-            return NULL;
+    static const char *const ends[KINDS] = {"://", "+sentinel://", "+cluster://"};
+    *tls = begins(*text, "rediss");
+    if (begins(*text, "redis")) {
+        struct span end = *text;
+        cut(&end, strlen(*tls ? "rediss" : "redis"));
+        for (*kind = 0; *kind < KINDS; ++*kind) {
+            if (begins(end, ends[*kind])) {
+                cut(&end, strlen(ends[*kind]));
+                *text = end;
+                return NULL;
+            }
         }
     }
-    return "it begins neither with redis:// nor with redis+sentinel:// or redis+cluster://";
+    return "it begins with none of redis://, redis+sentinel://, redis+cluster://, nor with these and rediss";
 }
 
 /* What stands behind the credentials. */
@@ -197,7 +200,7 @@ const char *url_parse(struct span text, struct url *url)
 {
     enum kind kind;
     *url = (struct url){0};
-    const char *problem = scheme_parse(&text, &kind);
+    const char *problem = scheme_parse(&text, &kind, &url->tls);
     const char *at = problem ? NULL : memrchr(text.data, '@', text.size);
     if (at) {
         problem = credentials_parse(cut(&text, (size_t)(at - text.data)), url);

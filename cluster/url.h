@@ -5,14 +5,14 @@
  *   redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/MASTER_NAME[/database]
  *   redis+cluster://[[user]:password@]host[:port][,host[:port]...]
  *
+ * or the same by TLS, sentinels included: rediss://, rediss+sentinel://, rediss+cluster://.
+ *
  * The last is a whole Redis Cluster, by some of its nodes (seeds), which name the others; it has no databases.
  *
  * The host is a name, an IPv4 address, or an IPv6 address in brackets. User and password may be percent-encoded, as
  * they must be where they hold one of ":/@ %"; the last "@" is the one that ends them. Without a user the password is
  * that of Redis' default user. They are the master's; a sentinel gets them only if it asks for them (sentinel.h). The
- * master's name is what Redis allows for one: letters, digits, and ".-_". rediss:// (TLS) is known and refused: Debian
- * 12's hiredis cannot do it, and a link that quietly went on in the clear would be worse; a tunnel (stunnel, WireGuard)
- * does it below.
+ * master's name is what Redis allows for one: letters, digits, and ".-_".
  */
 #ifndef SHOAL_CLUSTER_URL_H
 #define SHOAL_CLUSTER_URL_H
@@ -42,6 +42,7 @@ struct url {
     char user[URL_PART_MAX + 1];   /* "": none */
     char password[URL_PART_MAX + 1];
     uint32_t database;
+    bool tls;
     bool cluster; /* the places are seeds of a Redis Cluster */
 };
 

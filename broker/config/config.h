@@ -132,6 +132,9 @@ struct config {
     } compression;
     struct {
         config_list redis;
+        config_string tls_ca;
+        config_string tls_cert;
+        config_string tls_key;
         config_string prefix;
         uint32_t timeout_ms;
         uint32_t probe_ms;

@@ -129,7 +129,12 @@ static const struct config_key keys[] = {
     KEY(cluster, redis, CONFIG_LIST, "", 0, CONFIG_LIST_MAX, SECRET,
         "Redis servers for federation, redis://[user:password@]host[:port][/db], or by sentinels "
         "redis+sentinel://host[:port][,host...]/MASTER[/db]; separated by spaces; or one Redis Cluster, "
-        "redis+cluster://[user:password@]host[:port][,host...]; empty is none."),
+        "redis+cluster://[user:password@]host[:port][,host...]; with rediss instead by TLS; empty is none."),
+    KEY(cluster, tls_ca, CONFIG_STRING, "", 0, CONFIG_STRING_MAX, 0,
+        "PEM file with the authorities that rediss:// servers are verified by; empty: those of the system."),
+    KEY(cluster, tls_cert, CONFIG_STRING, "", 0, CONFIG_STRING_MAX, 0,
+        "PEM file with the certificate that rediss:// servers are shown; empty: none."),
+    KEY(cluster, tls_key, CONFIG_STRING, "", 0, CONFIG_STRING_MAX, 0, "PEM file with the key of cluster.tls_cert."),
     KEY(cluster, prefix, CONFIG_STRING, "shoal:", 0, 64, 0,
         "What all keys and channels in Redis begin with: hosts with the same one share their topics."),
     KEY(cluster, timeout_ms, CONFIG_MILLISECONDS, "3s", 100, 600000, 0,

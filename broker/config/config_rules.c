@@ -164,18 +164,20 @@ static bool redis_cluster_valid(const char *at, const char *end)
     return redis_place_valid(at, end);
 }
 
-/* NULL: it is valid. Else its form. What only the link knows (whether TLS is built in), it says itself. */
+/* NULL: it is valid. Else its form. */
 static const char *redis_form_missed(const char *url, size_t size)
 {
     const char *end = url + size;
     const char *at = behind_scheme(url, end, "redis+sentinel://");
+    at = at ? at : behind_scheme(url, end, "rediss+sentinel://");
     if (at)
         return redis_sentinels_valid(at, end)
                    ? NULL
-                   : "redis+sentinel://[user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db]";
+                   : "redis[s]+sentinel://[user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db]";
     at = behind_scheme(url, end, "redis+cluster://");
+    at = at ? at : behind_scheme(url, end, "rediss+cluster://");
     if (at)
-        return redis_cluster_valid(at, end) ? NULL : "redis+cluster://[user:password@]host[:port][,host[:port]...]";
+        return redis_cluster_valid(at, end) ? NULL : "redis[s]+cluster://[user:password@]host[:port][,host[:port]...]";
     at = behind_scheme(url, end, "redis://");
     at = at ? at : behind_scheme(url, end, "rediss://");
     return at && redis_server_valid(at, end) ? NULL : "redis[s]://[user:password@]host[:port][/db]";
@@ -186,7 +188,7 @@ static void redis_cluster_stands_alone(const struct config *config, struct confi
 {
     const char *urls = config->cluster.redis;
     struct config_place place = place_of(config, "cluster", "redis");
-    if (!strcasestr(urls, "redis+cluster://"))
+    if (!strcasestr(urls, "redis+cluster://") && !strcasestr(urls, "rediss+cluster://"))
         return;
     if (strchr(urls, ' '))
         config_report_error(report, &place,
@@ -195,6 +197,15 @@ static void redis_cluster_stands_alone(const struct config *config, struct confi
     place = place_of(config, "cluster", "prefix");
     if (strchr(config->cluster.prefix, '{'))
         config_report_error(report, &place, "cluster.prefix: with a Redis Cluster it must not have a {");
+}
+
+/* One without the other is of no use. */
+static void redis_certificate_has_a_key(const struct config *config, struct config_report *report)
+{
+    bool key = config->cluster.tls_key[0] != 0;
+    struct config_place place = place_of(config, "cluster", key ? "tls_key" : "tls_cert");
+    if (key != (config->cluster.tls_cert[0] != 0))
+        config_report_error(report, &place, "cluster.tls_cert and cluster.tls_key go together: one is empty");
 }
 
 static void redis_urls_are_valid(const struct config *config, struct config_report *report)
@@ -288,6 +299,7 @@ void config_rules_check(const struct config *config, struct config_report *repor
     addresses_differ(config, report);
     redis_urls_are_valid(config, report);
     redis_cluster_stands_alone(config, report);
+    redis_certificate_has_a_key(config, report);
     probes_have_time(config, report);
     for (uint32_t i = 0; i < config->namespace_count; i++) {
         const struct namespace_config *space = &config->namespaces[i];

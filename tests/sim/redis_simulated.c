@@ -216,8 +216,9 @@ void connection_break(struct sim_redis *redis, const char *reason)
     connection_release(redis);
 }
 
-static struct redis *sim_redis_connect(struct redis_room *room, const char *host, uint16_t port)
+static struct redis *sim_redis_connect(struct redis_room *room, const char *host, uint16_t port, bool tls)
 {
+    CHECK(!tls);
     (void)port;
     struct redis_sim *sim = ((struct sim_redis_room *)room)->sim;
     uint32_t server = (uint32_t)strtoul(host + strlen("redis"), NULL, 10);

@@ -40,10 +40,12 @@ export class RedisCluster {
 
     get url() {
         const [first, second = first] = this.nodes;
-        return `redis+cluster://${first.address},${second.address}`;
+        return `${this.tls ? 'rediss' : 'redis'}+cluster://${first.address},${second.address}`;
     }
 
-    async begin({ masters = 3, replicas = false, options = {} }) {
+    /* tls: they speak nothing else, with what the options say. */
+    async begin({ masters = 3, replicas = false, options = {}, tls = false }) {
+        this.tls = tls;
         for (let i = 0; i < masters; i++) this.masters.push(await this.node(options));
         for (let i = 0; replicas && i < masters; i++) this.replicas.push(await this.node(options));
         const [first] = this.masters;
@@ -61,8 +63,11 @@ export class RedisCluster {
     }
 
     async node(options) {
+        const port = await freePort();
         return Redis.start({
+            port,
             options: {
+                ...(this.tls && { port: 0, 'tls-port': port }),
                 'cluster-enabled': 'yes',
                 'cluster-config-file': 'nodes.conf',
                 'cluster-node-timeout': NODE_TIMEOUT_MS,

@@ -30,6 +30,8 @@ static void assert_taken_apart(const struct good *good)
     assert_string_equal(url.password, good->url.password);
     assert_string_equal(url.master, good->url.master);
     assert_int_equal(url.database, good->url.database);
+    assert_int_equal(url.cluster, good->url.cluster);
+    assert_int_equal(url.tls, good->url.tls);
     assert_int_equal(url.place_count, good->url.place_count);
     for (uint32_t i = 0; i < url.place_count; i++) {
         assert_string_equal(url.places[i].host, good->url.places[i].host);
@@ -91,6 +93,37 @@ static void sentinels_are_taken_apart_and_name_the_server(void **state)
     }
 }
 
+static void seeds_of_a_cluster_are_taken_apart(void **state)
+{
+    (void)state;
+    static const struct good cases[] = {
+        {"redis+cluster://a", {AT("a", 6379), .cluster = true}, "a:6379"},
+        {"Redis+Cluster://me:se,c%2fret@10.0.0.1:1,[::1]:2,b/",
+         {.place_count = 3,
+          .places = {{"10.0.0.1", 1}, {"::1", 2}, {"b", 6379}},
+          .user = "me",
+          .password = "se,c/ret",
+          .cluster = true},
+         "10.0.0.1:1,[::1]:2,b:6379"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_taken_apart(&cases[i]);
+    }
+}
+
+static void each_way_goes_by_tls_too(void **state)
+{
+    (void)state;
+    static const struct good cases[] = {
+        {"rediss://h:1/2", {AT("h", 1), .database = 2, .tls = true}, "h:1"},
+        {"REDISS+sentinel://s/m", {AT("s", 26379), .master = "m", .tls = true}, "m@s:26379"},
+        {"rediss+cluster://:p@a", {AT("a", 6379), .password = "p", .cluster = true, .tls = true}, "a:6379"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_taken_apart(&cases[i]);
+    }
+}
+
 static void bad_ones_are_refused_without_their_password(void **state)
 {
     (void)state;
@@ -114,7 +147,7 @@ static void bad_ones_are_refused_without_their_password(void **state)
         "redis://me:secret%4@h",
         "redis://me:secret%zz@h",
         "redis://me:secret%00@h",
-        "rediss://me:secret@h",
+        "redisss://me:secret@h",
         "http://h",
         "redis+sentinel://",
         "redis+sentinel://s1",
@@ -131,7 +164,16 @@ static void bad_ones_are_refused_without_their_password(void **state)
         "redis+sentinel://me:secret@s1",
         "redis+sentinel://secret@s1/m",
         "redis+sentinel://a,b,c,d,e,f,g,h,i/m",
-        "rediss+sentinel://me:secret@s1/m",
+        "rediss+me:secret@s1/m",
+        "redis+cluster://",
+        "redis+cluster:///",
+        "redis+cluster://a,",
+        "redis+cluster://,a",
+        "redis+cluster://a/1",
+        "redis+cluster://a:0",
+        "redis+cluster://me:secret@a,b:x",
+        "redis+cluster://secret@a",
+        "redis+cluster://a,b,c,d,e,f,g,h,i",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct url url;
@@ -180,6 +222,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_ones_are_taken_apart),
         cmocka_unit_test(sentinels_are_taken_apart_and_name_the_server),
+        cmocka_unit_test(seeds_of_a_cluster_are_taken_apart),
+        cmocka_unit_test(each_way_goes_by_tls_too),
         cmocka_unit_test(bad_ones_are_refused_without_their_password),
         cmocka_unit_test(parts_that_are_too_long_are_refused),
         cmocka_unit_test(the_longest_name_fits),
