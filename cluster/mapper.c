@@ -1,8 +1,8 @@
 /* mapper: see mapper.h. */
 #include "cluster/mapper.h"
 
-#include <stdio.h>
 #include "cluster/url_connect.h"
+#include <stdio.h>
 
 /* A node's share of the time: a round seldom meets more than one that is dead. */
 #define PATIENCE_SHARE 4

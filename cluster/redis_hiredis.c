@@ -65,7 +65,7 @@ struct connection {
     struct room *room;
     struct connection *next; /* of the room */
     struct connection **link;
-    redisContext *context; /* NULL: there was not even memory for it */
+    redisContext *context;       /* NULL: there was not even memory for it */
     struct tls_session *session; /* NULL: none */
     bool tls;
     char host[256]; /* tls: whom the certificate must name */

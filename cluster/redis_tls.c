@@ -103,11 +103,11 @@ static void problem_note(struct tls_session *session, int error, int system)
 {
     long verified = SSL_get_verify_result(session->ssl);
     unsigned long code = ERR_peek_last_error();
-    const char *reason = verified != X509_V_OK       ? X509_verify_cert_error_string(verified)
-                         : code                      ? ERR_reason_error_string(code)
+    const char *reason = verified != X509_V_OK        ? X509_verify_cert_error_string(verified)
+                         : code                       ? ERR_reason_error_string(code)
                          : error != SSL_ERROR_SYSCALL ? "Server closed the connection"
-                         : system                    ? strerror(system)
-                                                     : "Server closed the connection";
+                         : system                     ? strerror(system)
+                                                      : "Server closed the connection";
     snprintf(session->problem, sizeof session->problem, "TLS: %s", reason ? reason : "failed");
 }
 

@@ -1,9 +1,9 @@
 /* sentinel: see sentinel.h. */
 #include "cluster/sentinel.h"
 
+#include "cluster/url_connect.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include "cluster/url_connect.h"
 
 static struct span text_span(const char *text)
 {

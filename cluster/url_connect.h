@@ -8,8 +8,7 @@
 /* As redis_connect(). */
 static inline struct redis *url_connect(struct redis_room *room, const struct url *url, const struct url_place *place)
 {
-    return url->tls ? redis_connect_tls(room, place->host, place->port)
-                    : redis_connect(room, place->host, place->port);
+    return url->tls ? redis_connect_tls(room, place->host, place->port) : redis_connect(room, place->host, place->port);
 }
 
 #endif

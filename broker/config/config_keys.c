@@ -127,9 +127,8 @@ static const struct config_key keys[] = {
     KEY(compression, min_bytes, CONFIG_BYTES, "64", 0, MIB, RELOADS, "Smaller payloads are sent as they are."),
 
     KEY(cluster, redis, CONFIG_LIST, "", 0, CONFIG_LIST_MAX, SECRET,
-        "Redis servers for federation, redis://[user:password@]host[:port][/db], or by sentinels "
-        "redis+sentinel://host[:port][,host...]/MASTER[/db]; separated by spaces; or one Redis Cluster, "
-        "redis+cluster://[user:password@]host[:port][,host...]; with rediss instead by TLS; empty is none."),
+        "Redis servers, redis://[user:password@]host[:port][/db] or redis+sentinel://host,.../MASTER[/db], "
+        "by spaces; or redis+cluster://host,...; rediss is TLS; empty is none."),
     KEY(cluster, tls_ca, CONFIG_STRING, "", 0, CONFIG_STRING_MAX, 0,
         "PEM file with the authorities that rediss:// servers are verified by; empty: those of the system."),
     KEY(cluster, tls_cert, CONFIG_STRING, "", 0, CONFIG_STRING_MAX, 0,

@@ -149,8 +149,21 @@ static void values_out_of_range_are_refused(void **state)
                                         "namespace.default.history_bytes=1",
                                         "broker.node=a ;b",
                                         "broker.node=;b",
-                                        "broker.node=a\x01",
-                                        "cluster.redis=localhost:6379",
+                                        "broker.node=a\x01"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct config *config = load(NULL, NULL, SETS(wrong[i]));
+        if (config || report.errors != 1)
+            fail_msg("%s: %u errors:\n%s", wrong[i], report.errors, report.text);
+    }
+    bad(NULL, SETS("broker.shards=900"), 1,
+        EXPECTED("--set broker.shards: broker.shards: '900' is not valid: allowed "
+                 "are auto and 1 to 254"));
+}
+
+static void redis_urls_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"cluster.redis=localhost:6379",
                                         "cluster.redis=redis://",
                                         "cluster.redis=redis://h:0",
                                         "cluster.redis=redis://h:65536",
@@ -172,15 +185,21 @@ static void values_out_of_range_are_refused(void **state)
                                         "cluster.redis=redis+sentinel://h/m/x",
                                         "cluster.redis=redis+sentinel://h/m/",
                                         "cluster.redis=redis+sentinel://[::1,h/m",
-                                        "cluster.redis=rediss+sentinel://h/m"};
+                                        "cluster.redis=rediss+sentinel://h",
+                                        "cluster.redis=rediss+http://h/m",
+                                        "cluster.redis=redis+cluster://",
+                                        "cluster.redis=redis+cluster://h,",
+                                        "cluster.redis=redis+cluster://h/1",
+                                        "cluster.redis=redis+cluster://h:x,h",
+                                        "cluster.redis=redis+cluster://h redis://h",
+                                        "cluster.redis=redis://h rediss+cluster://h",
+                                        "cluster.tls_cert=a.pem",
+                                        "cluster.tls_key=a.pem"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct config *config = load(NULL, NULL, SETS(wrong[i]));
         if (config || report.errors != 1)
             fail_msg("%s: %u errors:\n%s", wrong[i], report.errors, report.text);
     }
-    bad(NULL, SETS("broker.shards=900"), 1,
-        EXPECTED("--set broker.shards: broker.shards: '900' is not valid: allowed "
-                 "are auto and 1 to 254"));
 }
 
 static void values_at_the_edges_are_taken(void **state)
@@ -202,6 +221,9 @@ static void values_at_the_edges_are_taken(void **state)
                                         "cluster.redis=rediss://u:p@h:6380",
                                         "cluster.redis=redis+sentinel://h/m redis://h",
                                         "cluster.redis=redis+sentinel://u:p,/@w@h:1,[::1]:2,[::2],h/m-1.x_2/3",
+                                        "cluster.redis=rediss+sentinel://h/m",
+                                        "cluster.redis=redis+cluster://u:p/,@h,h:1,[::1]:2",
+                                        "cluster.redis=rediss+cluster://h/",
                                         "cluster.redis="};
     for (size_t i = 0; i < sizeof right / sizeof *right; i++)
         config_free(good(NULL, NULL, SETS(right[i])));
@@ -483,7 +505,7 @@ static void secrets_are_not_in_reports(void **state)
     assert_null(load(NULL, NULL, SETS("cluster.redis=redis://me:hush@", "cluster.redsi=hush")));
     assert_null(strstr(report.text, "hush"));
     assert_null(load(NULL, NULL, SETS("cluster.redis=redis://h redis+sentinel://me:hush@h")));
-    assert_non_null(strstr(report.text, "server 2 is not of the form redis+sentinel://"));
+    assert_non_null(strstr(report.text, "server 2 is not of the form redis[s]+sentinel://"));
     assert_null(strstr(report.text, "hush"));
 }
 
@@ -557,6 +579,7 @@ int main(void)
         cmocka_unit_test(later_sources_win),
         cmocka_unit_test(units_are_read),
         cmocka_unit_test(values_out_of_range_are_refused),
+        cmocka_unit_test(redis_urls_that_are_none_are_refused),
         cmocka_unit_test(values_at_the_edges_are_taken),
         cmocka_unit_test(all_errors_are_told_at_once),
         cmocka_unit_test(a_key_in_the_wrong_section_is_found),
