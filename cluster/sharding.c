@@ -65,6 +65,15 @@ static bool is_held(const struct sharding *sharding, uint32_t slot)
     return sharding->held[slot / 64] >> slot % 64 & 1;
 }
 
+static void pause_begin(struct link *link)
+{
+    struct sharding *sharding = link->sharding;
+    int64_t pause_us = sharding->pause_us;
+    int64_t some_us = (int64_t)(server_random(&link->common) % (uint64_t)(pause_us / 2));
+    sharding->retry_us = link->common.now_us + pause_us / 2 + some_us;
+    sharding->pause_us = pause_us * 2 < SHARDING_PAUSE_US_MAX ? pause_us * 2 : SHARDING_PAUSE_US_MAX;
+}
+
 static void hold(struct link *link, uint32_t slot)
 {
     struct sharding *sharding = link->sharding;
@@ -72,10 +81,7 @@ static void hold(struct link *link, uint32_t slot)
         return;
     }
     if (!sharding->held_count) { /* else the pause has begun */
-        int64_t pause_us = sharding->pause_us;
-        sharding->retry_us =
-            link->common.now_us + pause_us / 2 + (int64_t)(server_random(&link->common) % (uint64_t)(pause_us / 2));
-        sharding->pause_us = pause_us * 2 < SHARDING_PAUSE_US_MAX ? pause_us * 2 : SHARDING_PAUSE_US_MAX;
+        pause_begin(link);
     }
     sharding->held[slot / 64] |= 1ull << slot % 64;
     sharding->held_count++;
@@ -125,7 +131,7 @@ static void let_go(struct link *link)
     if (sharding->held_count < before) {
         distribute_all(link);
     }
-    sharding->retry_us = link->common.now_us + SHARDING_PAUSE_US_MIN;
+    pause_begin(link);
 }
 
 /* --- relays --- */
@@ -387,12 +393,6 @@ static void apply(struct link *link)
     relays_gather(link);
     servers_check(link);
     distribute_all(link);
-    sharding->problem[0] = 0;
-    if (sharding->covered < SLOTS) {
-        snprintf(sharding->problem, sizeof sharding->problem, "%u of its %u slots have no server",
-                 SLOTS - sharding->covered, SLOTS);
-        hurry(link);
-    }
     STATS_ADD(&link->stats, maps_applied, 1);
     logger_limited(LOG_INFO, "redis_map", LOG_U64("masters", map->master_count), LOG_U64("slots", sharding->covered),
                    LOG_STR("from", sharding->mapper.from));
@@ -449,6 +449,18 @@ static bool drained(const struct link *link)
     return all || link->common.now_us - sharding->draining_us > timeout_us(link);
 }
 
+/* What is wrong with the map that was read last. */
+static void problem_note(struct link *link)
+{
+    struct sharding *sharding = link->sharding;
+    sharding->problem[0] = 0;
+    if (sharding->covered < SLOTS) {
+        snprintf(sharding->problem, sizeof sharding->problem, "%u of its %u slots have no server",
+                 SLOTS - sharding->covered, SLOTS);
+        hurry(link);
+    }
+}
+
 static void map_turn(struct link *link)
 {
     struct sharding *sharding = link->sharding;
@@ -456,6 +468,7 @@ static void map_turn(struct link *link)
         if (drained(link)) {
             sharding->draining = false;
             apply(link);
+            problem_note(link);
         }
         return;
     }
@@ -468,6 +481,8 @@ static void map_turn(struct link *link)
         if (is_news(link)) {
             drain(link);
             map_turn(link);
+        } else {
+            problem_note(link);
         }
         break;
     case MAPPER_IN_VAIN:

@@ -253,6 +253,28 @@ test('a cluster that is down says so, and mends', () =>
         });
     }));
 
+test('a user who may just what the documentation says', () =>
+    withCluster({ sharded: { masters: 2 }, hosts: 1 }, async (cluster) => {
+        const rights = '~shoal:* &shoal:* +@read +@write +@pubsub +@scripting +@connection +info +role';
+        const more = '+cluster|slots +cluster|myid +cluster|info';
+        for (const node of cluster.redis)
+            await node.command('ACL', 'SETUSER', 'me', 'on', '>secret', ...rights.split(' '), ...more.split(' '));
+        await cluster.hosts[0].broker.stop();
+        cluster.urls = [cluster.sharded.url.replace('//', '//me:secret@')];
+        await cluster.startHost(cluster.hosts[0]);
+        await cluster.untilReady();
+        await clients(cluster, async (one) => {
+            watch(one);
+            for (const topic of ['log/a', 'live/a', 'log/#'])
+                assert.equal((await one.ask('subscribe', { topic })).op, 'ok');
+            for (const topic of ['log/a', 'live/a'])
+                assert.equal((await one.ask('publish', { topic, data: 1, key: 'k' })).op, 'ok');
+            await delivered(one, 'log/a', 2);
+        });
+        const { figures } = await clusterOf(cluster.hosts[0].broker);
+        assert.equal(figures.redis_errors, 0);
+    }));
+
 test('a seed that is dead is passed over, and one that is no cluster tells why', () =>
     withCluster({ sharded: { masters: 1 }, hosts: 1 }, async (cluster) => {
         const [master] = cluster.sharded.masters;
