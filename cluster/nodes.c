@@ -23,8 +23,9 @@ static struct span node_key(const struct server *server, char *at, struct span i
 static struct span set_key(const struct server *server, char *at)
 {
     size_t size = server_name_begin(server->common, at, nodes_slot());
-    memcpy(at + size, "nodes", strlen("nodes"));
-    return (struct span){at, size + strlen("nodes")};
+    struct span name = SPAN_LITERAL("nodes");
+    memcpy(at + size, name.data, name.size);
+    return (struct span){at, size + name.size};
 }
 
 /* NULL: no memory. Gives the text, for free(). */

@@ -17,8 +17,9 @@ struct span server_generation_key(const struct server *server, char *at, struct 
 {
     uint32_t slot = server->common->sharded ? slot_of_bytes(topic) : 0;
     size_t size = server_name_begin(server->common, at, slot);
-    memcpy(at + size, "generation", strlen("generation"));
-    return (struct span){at, size + strlen("generation")};
+    struct span name = SPAN_LITERAL("generation");
+    memcpy(at + size, name.data, name.size);
+    return (struct span){at, size + name.size};
 }
 
 /* --- live messages --- */

@@ -356,6 +356,15 @@ static void servers_check(struct link *link)
     }
 }
 
+static void line_gather(struct sharding *sharding, struct server *server, struct relays *line, struct relays *all)
+{
+    for (const struct relay *relay = line->first; relay; relay = relay->next) {
+        server->backlog_bytes -= relay_bytes(relay);
+        sharding->bytes += relay_bytes(relay);
+    }
+    relays_append(all, line);
+}
+
 /* What waits for servers goes to those that have the slots now; it is older than what waits here. */
 static void relays_gather(struct link *link)
 {
@@ -363,14 +372,9 @@ static void relays_gather(struct link *link)
     struct relays all = {0};
     for (uint32_t i = 0; i < link->server_count; i++) {
         struct server *server = &link->servers[i];
-        struct relays *lines[] = {&server->returned, &server->again, &server->appends, &server->reads};
-        for (size_t line = 0; line < sizeof lines / sizeof *lines; line++) {
-            for (const struct relay *relay = lines[line]->first; relay; relay = relay->next) {
-                server->backlog_bytes -= lines[line] == &server->returned ? 0 : relay_bytes(relay);
-                sharding->bytes += relay_bytes(relay);
-            }
-            relays_append(&all, lines[line]);
-        }
+        line_gather(sharding, server, &server->again, &all);
+        line_gather(sharding, server, &server->appends, &all);
+        line_gather(sharding, server, &server->reads, &all);
     }
     relays_append(&all, &sharding->waiting);
     sharding->waiting = all;

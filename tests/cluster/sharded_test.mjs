@@ -255,7 +255,7 @@ test('a cluster that is down says so, and mends', () =>
 
 test('a user who may just what the documentation says', () =>
     withCluster({ sharded: { masters: 2 }, hosts: 1 }, async (cluster) => {
-        const rights = '~shoal:* &shoal:* +@read +@write +@pubsub +@scripting +@connection +info +role';
+        const rights = '~shoal:* &* +@read +@write +@pubsub +@scripting +@connection +info +role';
         const more = '+cluster|slots +cluster|myid +cluster|info';
         for (const node of cluster.redis)
             await node.command('ACL', 'SETUSER', 'me', 'on', '>secret', ...rights.split(' '), ...more.split(' '));
