@@ -23,7 +23,7 @@ struct federation {
     struct link *link; /* NULL: this broker stands alone */
     struct redis_room *redis;
     struct redis_tls *tls; /* NULL: no server is reached by it */
-    uint32_t peer; /* its index on the mesh */
+    uint32_t peer;         /* its index on the mesh */
     config_list servers;
     config_string prefix;
     config_string node;
