@@ -184,7 +184,7 @@ static void drain_step(struct conns *conns)
 #define STEPS_A_PASS  8
 #define STEP_US_LEAST 100000
 #define STEP_US_MOST  1000000
-/* Without anything that has a deadline, a look may be so long in coming: a turn after more than a second counts as late. */
+/* Without anything that has a deadline, so long until the next look: after a second a turn counts as late. */
 #define REST_US_MOST 500000
 
 static uint64_t pass_us(const struct conns *conns)

@@ -8,8 +8,8 @@
  * a quarter of the interval; in any other pass one that has been silent for the whole of it. So whoever is silent is
  * pinged once an interval, at a time that follows from the slot: pings are spread evenly however many came, or came
  * back, at once. A step is made when some dozens are due, or after an eighth of a pass (100 ms to a second), at a time
- * that is the shard's own: so both the pings and the answers to them come many to a turn, which is what makes them cheap,
- * also where many shards have few connections each.
+ * that is the shard's own: so both the pings and the answers to them come many to a turn, which is what makes them
+ * cheap, also where many shards have few connections each.
  *
  * Silence is measured in time for which the shard has listened (conns->heard_us), not in the host's: a turn that comes
  * late counts as a second at most, and one that follows on unread input as a quarter of its time. Completions come in
