@@ -59,8 +59,10 @@ def lines(path, title, x_label, series):
 
 
 BAR, GAP = 16, 14
-COLOUR_OF = dict(zip(["shoal", "bun", "ws", "nats", "nchan", "redis", "floor", "floor-uring"],
-                     ["#1b6ca8", "#c8553d", "#b8860b", "#3a7d44", "#8a5a9e", "#a03050", "#777777", "#aaaaaa"]))
+COLOUR_OF = dict(zip(["shoal", "bun", "ws", "nats", "nchan", "redis", "floor", "floor-uring",
+                      "floor-zc"],
+                     ["#1b6ca8", "#c8553d", "#b8860b", "#3a7d44", "#8a5a9e", "#a03050", "#777777", "#aaaaaa",
+                      "#444444"]))
 
 
 def bars(path, title, rows):

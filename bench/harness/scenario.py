@@ -8,7 +8,7 @@ A file explains its workload in a comment first. Then:
                 "half": the same twice: as given, which saturates, and by the clock at half of the rate that was reached
                 "acknowledged": bench/load/acknowledged.c; Shoal alone
     measures    what of the results is compared (the head of load.c lists them)
-    servers     those that it is run at (harness/servers.py)
+    servers     those that it is run at (harness/servers.py); all but floor-zc if it names none
     cores       of the server (default 1)
     seconds     of the second run of "half"
     options     the load program's own: protocol, publish, warm-up …
@@ -17,7 +17,7 @@ A file explains its workload in a comment first. Then:
     group.NAME  of the load: bench/load/workload.h has the fields
     variant     the same once more with what it names replaced; "name" is its name
     miniature   what is replaced in the tests; there only the first variant is run at all servers, others at Shoal and
-                the floor
+                the floor, and at floor-zc where it is named
 """
 
 import tomllib
@@ -79,7 +79,7 @@ def read(path, miniature=False):
             described = merge(merge(described, small), small_variant)
             if found:
                 described["servers"] = [name for name in described.get("servers", EVERY_SERVER)
-                                        if name in ("shoal", "floor")]
+                                        if name in ("shoal", "floor", "floor-zc")]
         name = described.pop("name", None)
         title = described.pop("title") + (f": {name}" if name else "")
         found.append(Scenario(name=path.stem + (f"/{name}" if name else ""), title=title, **described))

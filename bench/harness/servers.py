@@ -14,14 +14,18 @@ raised, and kept to as many processors as the scenario says. What speaks WebSock
                   WebSockets can't go below, since they add a frame
     floor         floor.c: send() in a loop                               built
     floor-uring   floor.c: the same by io_uring                           built
+    floor-zc      floor.c: by io_uring's zero-copy sends; says at its     built
+                  end how many of them the kernel copied all the same
 """
 
 import contextlib
 import math
 import os
+import re
 import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from . import processes
@@ -127,6 +131,19 @@ class Floor(Server):
         return [build / "bench/floor", *self.words], {"PORT": str(port)}
 
 
+class FloorZeroCopy(Floor):
+    """Passes on what it says at its end."""
+
+    @contextlib.contextmanager
+    def run(self, build, scenario, cores):
+        with super().run(build, scenario, cores) as (pid, port):
+            yield pid, port
+        said = (build / "bench/servers" / self.name / "log").read_text("utf-8")
+        print(said, end="", file=sys.stderr)
+        if not re.search(r"of [1-9]\d* zero-copy sends", said):
+            sys.exit(f"bench: {self.name} has sent nothing without copying: {said}")
+
+
 class Nats(Server):
     """Waits longer for slow readers than it does by itself, as all the others do."""
 
@@ -203,4 +220,4 @@ class Redis(Server):
 SERVERS = {server.name: server for server in [
     Shoal("shoal"), Npm("bun", [FOLDER / "node_modules/.bin/bun", FOLDER / "bun.js"]),
     Npm("ws", ["node", FOLDER / "ws.mjs"]), Nats("nats"), Nchan("nchan"), Redis("redis"),
-    Floor("floor", []), Floor("floor-uring", ["--io-uring"])]}
+    Floor("floor", []), Floor("floor-uring", ["--io-uring"]), FloorZeroCopy("floor-zc", ["--zero-copy"])]}

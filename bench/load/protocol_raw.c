@@ -83,7 +83,7 @@ static const struct protocol *const protocols[] = {&protocol_raw, &protocol_defl
 
 const struct protocol *protocol_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++) {
+    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++) {
         if (strcmp(protocols[i]->name, name) == 0) {
             return protocols[i];
         }

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "frames.h"
 #include "process.h"
 #include "protocol.h"
@@ -122,25 +123,30 @@ static size_t compose_post(char *out, const char *topic, const char *payload, si
     return (size_t)head + size;
 }
 
+/* Behind what is composed already, without a NUL. Returns where it ends. */
+static size_t compose_more(char *out, size_t at, const char *bytes, size_t size)
+{
+    memcpy(out + at, bytes, size);
+    return at + size;
+}
+
 static size_t compose_nats(char *out, const char *topic, const char *payload, size_t size)
 {
     char subject[TOPIC_NAME], command[TOPIC_NAME + 32];
     nats_subject(topic, subject, sizeof subject);
     int head = snprintf(command, sizeof command, "PUB %s %zu\r\n", subject, size);
     size_t at = ws_masked_header_write(out, WS_BINARY, true, false, (uint64_t)head + size + 2, 0);
-    memcpy(out + at, command, (size_t)head);
-    memcpy(out + at + head, payload, size);
-    memcpy(out + at + head + size, "\r\n", 2);
-    return at + (size_t)head + size + 2;
+    at = compose_more(out, at, command, (size_t)head);
+    at = compose_more(out, at, payload, size);
+    return compose_more(out, at, "\r\n", 2);
 }
 
 static size_t compose_redis(char *out, const char *topic, const char *payload, size_t size)
 {
     int head =
         snprintf(out, COMPOSED_MORE, "*3\r\n$7\r\nPUBLISH\r\n$%zu\r\n%s\r\n$%zu\r\n", strlen(topic), topic, size);
-    memcpy(out + head, payload, size);
-    memcpy(out + head + size, "\r\n", 2);
-    return (size_t)head + size + 2;
+    size_t at = compose_more(out, (size_t)head, payload, size);
+    return compose_more(out, at, "\r\n", 2);
 }
 
 static const struct way ways[] = {
@@ -227,6 +233,7 @@ static void outlets_open(void)
     char topic[TOPIC_NAME];
     uint32_t index = 0;
     publisher.outlet_count = outlets_of(publisher.way, publisher.workload);
+    CHECK(publisher.outlet_count > 0); /* each group has topics: workload.c */
     publisher.outlets = calloc(publisher.outlet_count, sizeof *publisher.outlets);
     if (!publisher.outlets) {
         die("no memory");
@@ -252,6 +259,7 @@ void publisher_open(const struct publisher_options *options, const struct worklo
     publisher.way = way_find(options->way);
     for (uint32_t i = 0; i < workload->group_count; i++) {
         size_t size = workload->groups[i].size;
+        CHECK(size > 0); /* it has room for a stamp: workload.c */
         largest = size > largest ? size : largest;
         publisher.payloads[i] = malloc(size);
         if (!publisher.payloads[i]) {

@@ -4,10 +4,18 @@
  *      a frame on /pub/NAME  ──▶  the same frame, unmasked, to every socket of /sub/NAME
  *
  * As a peer of the benchmarks it speaks as much WebSocket as the load generator needs to see no difference: any upgrade
- * is accepted by the same answer, a publisher's frames (masked with zeros) lose their mask, and their bytes go out by
- * send(), a call a subscriber, or by io_uring (--io-uring), a batch of requests a submission. Frames that came in one
- * read go out in one send, since that is what the same bytes cost at least. A subscriber that does not take all at once
- * is waited for: there is no queue.
+ * is accepted by the same answer, a publisher's frames (masked with zeros) lose their mask, and their bytes go out.
+ * Frames that came in one read go out in one send, since that is what the same bytes cost at least. A subscriber that
+ * does not take all at once is waited for: there is no queue. How they go out:
+ *
+ *      (nothing)     send(), a call a subscriber
+ *      --io-uring    the same by io_uring, a batch of requests a submission
+ *      --zero-copy   the same by IORING_OP_SEND_ZC, out of one registered buffer
+ *
+ * A zero-copy send completes twice: once as any other, and once more (the notice) when the kernel needs the bytes no
+ * longer. What comes next overwrites them, so all notices are waited for first. Where the kernel tells (Linux 6.2, or a
+ * late 6.1) it is counted which were copied after all, and said on standard error at the end: whatever is delivered on
+ * this same host is.
  *
  * Topics are told apart by the last two numbers of their path; PORT is in the environment; what is wrong ends it.
  */
@@ -16,12 +24,14 @@
 #include <liburing.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +41,13 @@
 #define READ_BYTES  (4u * 1024 * 1024) /* and so the largest run of frames */
 #define EVENTS      256
 #define RING_BATCH  256u
+#define COMPLETIONS 4096u /* of the ring: two for each send, those of which only the notice is missing included */
+
+/* Of Linux 6.2, which the headers of liburing 2.3 don't know. */
+#ifndef IORING_SEND_ZC_REPORT_USAGE
+#define IORING_SEND_ZC_REPORT_USAGE  (1U << 3)
+#define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
+#endif
 
 enum role { ROLE_NEW, ROLE_SUBSCRIBER, ROLE_PUBLISHER };
 
@@ -50,9 +67,18 @@ static struct topic {
 static int poll_descriptor;
 static struct io_uring ring;
 static bool by_ring;
+static uint32_t unanswered; /* requests of the ring whose result is to come */
+
+static struct zero_copy {
+    bool on;
+    unsigned flags;
+    uint32_t pinned; /* sends whose notice is to come: the kernel still needs `output` */
+    uint64_t notices, copied;
+} zero_copy;
+
 static char input[2 * READ_BYTES], output[2 * READ_BYTES];
 
-static void end(const char *what)
+__attribute__((noreturn)) static void end(const char *what)
 {
     fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
     exit(1);
@@ -91,26 +117,134 @@ static void fan_out_by_send(const struct topic *topic, size_t size)
     }
 }
 
+static void request_send(int socket, size_t size)
+{
+    struct io_uring_sqe *request = io_uring_get_sqe(&ring);
+    if (zero_copy.on) {
+        io_uring_prep_send_zc_fixed(request, socket, output, size, MSG_NOSIGNAL | MSG_DONTWAIT, zero_copy.flags, 0);
+    } else {
+        io_uring_prep_send(request, socket, output, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    io_uring_sqe_set_data64(request, (uint64_t)socket);
+    unanswered++;
+}
+
+static void completed(const struct io_uring_cqe *completion, size_t size)
+{
+    if (completion->flags & IORING_CQE_F_NOTIF) {
+        zero_copy.pinned--;
+        zero_copy.notices++;
+        zero_copy.copied += ((uint32_t)completion->res & IORING_NOTIF_USAGE_ZC_COPIED) != 0;
+        return;
+    }
+    unanswered--;
+    zero_copy.pinned += (completion->flags & IORING_CQE_F_MORE) != 0; /* its notice follows */
+    sent_to((int)io_uring_cqe_get_data64(completion), completion->res, size);
+}
+
+/* Submits what is prepared, waits for so many completions, and works all that there are. */
+static void ring_turn(uint32_t count, size_t size)
+{
+    int result = io_uring_submit_and_wait(&ring, count);
+    if (result < 0 && result != -EINTR) {
+        errno = -result;
+        end("io_uring");
+    }
+    struct io_uring_cqe *completion;
+    unsigned head, seen = 0;
+    io_uring_for_each_cqe(&ring, head, completion)
+    {
+        completed(completion, size);
+        seen++;
+    }
+    io_uring_cq_advance(&ring, seen);
+}
+
 static void fan_out_by_ring(const struct topic *topic, size_t size)
 {
     for (uint32_t first = 0; first < topic->count; first += RING_BATCH) {
         uint32_t count = topic->count - first < RING_BATCH ? topic->count - first : RING_BATCH;
+        while (zero_copy.pinned + 2 * count > COMPLETIONS) {
+            ring_turn(1, size);
+        }
         for (uint32_t i = 0; i < count; i++) {
-            struct io_uring_sqe *request = io_uring_get_sqe(&ring);
-            io_uring_prep_send(request, topic->sockets[first + i], output, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-            io_uring_sqe_set_data64(request, (uint64_t)topic->sockets[first + i]);
+            request_send(topic->sockets[first + i], size);
         }
-        if (io_uring_submit_and_wait(&ring, count) < 0) {
-            end("io_uring");
+        while (unanswered > 0) {
+            ring_turn(unanswered, size);
         }
-        struct io_uring_cqe *completion;
-        unsigned head, seen = 0;
-        io_uring_for_each_cqe(&ring, head, completion)
-        {
-            sent_to((int)io_uring_cqe_get_data64(completion), completion->res, size);
-            seen++;
-        }
-        io_uring_cq_advance(&ring, seen);
+    }
+    while (zero_copy.pinned > 0) {
+        ring_turn(zero_copy.pinned, size);
+    }
+}
+
+/* --- the ring --- */
+
+/* Whether this kernel knows zero-copy sends with these flags: then it looks for the socket, which is none. */
+static bool zero_copy_works(unsigned flags)
+{
+    struct io_uring_sqe *request = io_uring_get_sqe(&ring);
+    struct io_uring_cqe *completion;
+    io_uring_prep_send_zc_fixed(request, -1, output, 1, MSG_DONTWAIT, flags, 0);
+    if (io_uring_submit(&ring) < 0 || io_uring_wait_cqe(&ring, &completion) < 0) {
+        end("io_uring");
+    }
+    bool works = completion->res == -EBADF;
+    bool is_last = !(completion->flags & IORING_CQE_F_MORE);
+    io_uring_cqe_seen(&ring, completion);
+    if (!is_last && io_uring_wait_cqe(&ring, &completion) == 0) {
+        io_uring_cqe_seen(&ring, completion);
+    }
+    return works;
+}
+
+static void zero_copy_open(void)
+{
+    struct iovec all = {output, sizeof output};
+    if ((errno = -io_uring_register_buffers(&ring, &all, 1)) != 0) {
+        end("--zero-copy: the buffer is not registered (RLIMIT_MEMLOCK?)");
+    }
+    zero_copy.on = true;
+    zero_copy.flags = zero_copy_works(IORING_SEND_ZC_REPORT_USAGE) ? IORING_SEND_ZC_REPORT_USAGE : 0;
+    if (!zero_copy.flags && !zero_copy_works(0)) {
+        errno = ENOSYS;
+        end("--zero-copy: this kernel has no IORING_OP_SEND_ZC (Linux 6.0)");
+    }
+}
+
+static void ring_open(void)
+{
+    struct io_uring_params params = {.flags =
+                                         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_CQSIZE,
+                                     .cq_entries = COMPLETIONS};
+    if ((errno = -io_uring_queue_init_params(RING_BATCH, &ring, &params)) != 0) {
+        end("io_uring");
+    }
+}
+
+/* Where the harness ends us: a descriptor that tells, so that there can be a last word. */
+static int open_end(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = signalfd(-1, &signals, SFD_CLOEXEC)};
+    if (event.data.fd < 0 || epoll_ctl(poll_descriptor, EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
+        end("signals");
+    }
+    return event.data.fd;
+}
+
+static void zero_copy_say(void)
+{
+    if (zero_copy.flags & IORING_SEND_ZC_REPORT_USAGE) {
+        fprintf(stderr, "floor: of %lu zero-copy sends the kernel copied %lu\n", zero_copy.notices, zero_copy.copied);
+    } else {
+        fprintf(stderr, "floor: of %lu zero-copy sends this kernel does not tell how many it copied (Linux 6.2 does)\n",
+                zero_copy.notices);
     }
 }
 
@@ -264,23 +398,37 @@ static int listen_at(uint16_t port)
     return listener;
 }
 
-int main(int argc, char **argv)
+static void set_limits(void)
 {
-    const char *port = getenv("PORT");
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    by_ring = argc > 1 && strcmp(argv[1], "--io-uring") == 0;
-    if (by_ring && io_uring_queue_init(RING_BATCH, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN) < 0) {
-        end("io_uring");
+}
+
+int main(int argc, char **argv)
+{
+    const char *port = getenv("PORT"), *how = argc > 1 ? argv[1] : "";
+    bool by_zero_copy = strcmp(how, "--zero-copy") == 0;
+    by_ring = by_zero_copy || strcmp(how, "--io-uring") == 0;
+    set_limits();
+    if (by_ring) {
+        ring_open();
+    }
+    if (by_zero_copy) {
+        zero_copy_open();
     }
     poll_descriptor = epoll_create1(EPOLL_CLOEXEC);
+    int end_descriptor = by_zero_copy ? open_end() : -1;
     int listener = listen_at(port ? (uint16_t)strtoul(port, NULL, 10) : 7070);
     for (;;) {
         struct epoll_event events[EVENTS];
         int count = epoll_wait(poll_descriptor, events, EVENTS, -1);
         for (int i = 0; i < count; i++) {
+            if (events[i].data.fd == end_descriptor) {
+                zero_copy_say();
+                return 0;
+            }
             if (events[i].data.fd == listener) {
                 accept_all(listener);
             } else {

@@ -81,8 +81,7 @@ static void commands(struct span body)
 static void replies(struct span body)
 {
     struct reply reply;
-    enum bin_read read;
-    for (size_t at = 0; (read = bin_reply_read(body, &at, &reply)) == BIN_READ_REPLY;) {
+    for (size_t at = 0; bin_reply_read(body, &at, &reply) == BIN_READ_REPLY;) {
         FUZZ_CHECK(at <= body.size && reply.topic.size <= TOPIC_BYTES_MAX);
         check_borrowed(reply.topic, body);
         check_borrowed(reply.payload, body);

@@ -81,6 +81,7 @@ static void decode_body(struct span input, struct fuzz_pieces pieces, struct bod
         size_t size = fuzz_piece_next(&pieces, input.size - body->consumed);
         size_t consumed;
         size_t decoded;
+        FUZZ_CHECK(size > 0);
         char *copy = malloc(size);
         FUZZ_CHECK(copy != NULL);
         memcpy(copy, input.data + body->consumed, size);

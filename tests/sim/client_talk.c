@@ -292,6 +292,7 @@ static void say(struct client *client, struct command *command, uint32_t id)
     CHECK(place);
     bin_command_write(command, place, size);
     client->said.size += (uint32_t)size;
+    command->id = SPAN_NONE; /* it ends here */
 }
 
 static void say_gathered(struct client *client)

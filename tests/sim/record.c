@@ -111,8 +111,9 @@ size_t payload_write(const struct record *record, uint32_t publish, char *out)
     for (uint32_t i = 0; i < pad; i++) {
         out[size++] = (char)('a' + (publish + i) % 26);
     }
-    memcpy(out + size, "\"}", 2);
-    return size + 2;
+    out[size++] = '"';
+    out[size++] = '}';
+    return size;
 }
 
 uint32_t payload_read(struct record *record, struct span payload)

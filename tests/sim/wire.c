@@ -186,7 +186,7 @@ static struct wire_news next_response(struct wire *wire)
 {
     struct wire_news news = {.kind = WIRE_NOTHING};
     struct span in = waiting(wire);
-    const char *end = in.size ? memmem(in.data, in.size, "\r\n\r\n", 4) : NULL;
+    const char *end = in.data ? memmem(in.data, in.size, "\r\n\r\n", 4) : NULL;
     if (!end) {
         return news;
     }
@@ -304,7 +304,7 @@ static struct wire_news next_event(struct wire *wire)
 {
     struct wire_news news = {.kind = WIRE_NOTHING};
     struct span in = waiting(wire);
-    const char *end = in.size ? memmem(in.data, in.size, "\n\n", 2) : NULL;
+    const char *end = in.data ? memmem(in.data, in.size, "\n\n", 2) : NULL;
     if (!end) {
         return news;
     }

@@ -602,7 +602,7 @@ static void new_epoch_is_told_to_all_in_its_place(void **state)
     const char *told =
         expect_text(input, size, "{\"op\":\"gap\",\"topic\":\"t\",\"from\":0,\"to\":3,\"reason\":\"epoch\"");
     expect_text(told, size - (size_t)(told - input), "\"offset\":4");
-    size = hear(raw);
+    assert_true(hear(raw) >= 4);
     assert_memory_equal(input, "\x88", 1);
     assert_memory_equal(input + 2, "\x11\x39", 2); /* 4409 */
     host_stop();
@@ -656,7 +656,8 @@ static void destroying_gives_back_what_the_link_is_asked(void **state)
         link_answer(&copy);
     }
     struct relay *relay = relay_create("t", 1, NULL, 0, "x", 1);
-    struct envelope arrived = {.kind = ASK_ARRIVED, .relay = relay};
+    struct envelope arrived = {.kind = ASK_ARRIVED};
+    arrived.relay = relay; /* not in the initializer: the analyzer loses what goes into a union there */
     assert_true(mesh_ask(&host.mesh, 1, 0, &arrived));
     host_stop();
 }

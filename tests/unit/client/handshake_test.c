@@ -34,6 +34,12 @@ static size_t ask(const char *token, char key[24], char *answer, size_t room)
     return ws_handshake_write(&handshake, SPAN_NONE, answer, room);
 }
 
+/* Bytes that are no string: without a NUL behind them. */
+static void put(char *at, struct span bytes)
+{
+    memcpy(at, bytes.data, bytes.size);
+}
+
 static void taken(void **state)
 {
     (void)state;
@@ -45,7 +51,7 @@ static void taken(void **state)
         assert_int_equal(handshake_answer_read((struct span){answer, cut}, key, false, &result), 0);
         assert_int_equal(result.error, SHOAL_OK);
     }
-    memcpy(answer + size, "\x82\x00", 2); /* frames may follow at once */
+    put(answer + size, SPAN_LITERAL("\x82\x00")); /* frames may follow at once */
     assert_int_equal(handshake_answer_read((struct span){answer, size + 2}, key, false, &result), size);
 }
 
@@ -124,7 +130,7 @@ static void endless(void **state)
     char key[24] = {0};
     struct handshake_answer result;
     memset(answer, 'x', sizeof answer);
-    memcpy(answer, "HTTP/1.1 101 ", 13);
+    put(answer, SPAN_LITERAL("HTTP/1.1 101 "));
     assert_int_equal(handshake_answer_read((struct span){answer, sizeof answer}, key, false, &result), 0);
     assert_int_equal(result.error, SHOAL_ERROR_HANDSHAKE);
 }

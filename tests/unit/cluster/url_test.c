@@ -179,9 +179,9 @@ static void bad_ones_are_refused_without_their_password(void **state)
         struct url url;
         const char *problem = url_parse(text_span(texts[i]), &url);
         if (!problem) {
-            print_error("%s was taken\n", texts[i]);
+            fail_msg("%s was taken", texts[i]);
+            return; /* cmocka does not say that it never returns */
         }
-        assert_non_null(problem);
         assert_null(strstr(problem, "secret"));
     }
 }

@@ -26,8 +26,9 @@ static const struct wire message = {
 static size_t write_message(char *bytes)
 {
     wire_write(&message, bytes);
-    memcpy(bytes + WIRE_HEADER_SIZE, "a/bhello", 8);
-    return WIRE_HEADER_SIZE + 8;
+    memcpy(bytes + WIRE_HEADER_SIZE, message.topic.data, message.topic.size);
+    memcpy(bytes + WIRE_HEADER_SIZE + message.topic.size, message.payload.data, message.payload.size);
+    return WIRE_HEADER_SIZE + message.topic.size + message.payload.size;
 }
 
 static void bytes_are_those_of_the_table(void **state)

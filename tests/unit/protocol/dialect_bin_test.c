@@ -61,18 +61,20 @@ static uint64_t hex64_of(const json_t *vector, const char *field)
     return value;
 }
 
+/* Which of the choices, that end with a NULL, the field names; the first if it is not there. */
 static int choice_of(const json_t *vector, const char *field, const char *const *choices)
 {
     struct span text = text_of(vector, field);
     int choice = 0;
-    while (text.size && !span_equal(text, of(choices[choice])))
+    while (text.size && choices[choice] && !span_equal(text, of(choices[choice])))
         choice++;
+    assert_non_null(choices[choice]);
     return choice;
 }
 
-static const char *const kinds[] = {"binary", "text", "json"};
-static const char *const froms[] = {"new", "last", "position", "positions"};
-static const char *const reasons[] = {"slow", "expired", "epoch"};
+static const char *const kinds[] = {"binary", "text", "json", NULL};
+static const char *const froms[] = {"new", "last", "position", "positions", NULL};
+static const char *const reasons[] = {"slow", "expired", "epoch", NULL};
 
 static struct span positions_of(const json_t *vector, char *out)
 {

@@ -428,11 +428,17 @@ static void test_control(void **unused)
     }
 }
 
+/* Bytes that are no string: without a NUL behind them. */
+static void put(char *at, struct span bytes)
+{
+    memcpy(at, bytes.data, bytes.size);
+}
+
 static void add_close(unsigned code, const char *reason)
 {
     char payload[125] = {(char)(code >> 8), (char)code};
     size_t size = strlen(reason);
-    memcpy(payload + 2, reason, size);
+    put(payload + 2, (struct span){reason, size});
     add_frame((struct frame){0x88, payload, 2 + size, false, SHORTEST});
 }
 
@@ -629,7 +635,7 @@ static void test_control_write(void **unused)
     add(out, ws_close_write(out, CLOSE_NONE, SPAN_LITERAL("never sent")));
     expect(&client, "close(1005)");
     memset(reason, 'r', sizeof reason);
-    memcpy(reason + 121, "\xE2\x98\xBA", 3); /* would be cut after 2 of its 3 bytes */
+    put(reason + 121, SPAN_LITERAL("\xE2\x98\xBA")); /* would be cut after 2 of its 3 bytes */
     assert_int_equal(ws_close_write(out, 1000, (struct span){reason, sizeof reason}), 2 + 2 + 121);
     assert_int_equal(ws_close_write(out, 1000, (struct span){reason, 124}), 2 + 2 + 121);
     memset(reason, 'r', sizeof reason);
