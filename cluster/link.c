@@ -90,7 +90,7 @@ static bool hand_over(struct link *link, uint32_t number)
     return true;
 }
 
-/* NULL: no memory. Of a logged topic the hole is seen and fetched. */
+/* NULL: no memory. */
 static struct relay *relay_of(const struct wire *wire)
 {
     struct relay *relay =
@@ -123,7 +123,11 @@ static void deliver(struct link *link, uint32_t number)
         }
         if (wire.topic.size) {
             link->held[number] = relay_of(&wire);
-            STATS_ADD(&link->stats, memory_refusals, !link->held[number]);
+            if (!link->held[number]) {
+                subscription_keep(server, &wire);
+                server->blocked = link->blocked = true;
+                return;
+            }
         } else if (ack.filter) {
             patterns_acked(&link->patterns, number, ack.number, ack.serial);
         } else {

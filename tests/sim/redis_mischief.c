@@ -286,6 +286,7 @@ void redis_sim_calm(struct redis_sim *sim)
 {
     sim->calm = true;
     sim->options.output_max = 0;
+    sim->options.mischief.scarcity = 0;
     for (struct process *process = sim->processes; process; process = process->next) {
         process->ends_us = process->paused_until_us = process->full_until_us = process->loading_until_us = 0;
     }

@@ -98,6 +98,7 @@ struct redis_sim {
     uint64_t amnesias;
     const char *sabotage; /* channel prefix; NULL: none */
     bool sabotaged;
+    bool armed; /* the link has no memory for what it was handed (scarce.h) */
 };
 
 struct sim_redis_room {
