@@ -156,6 +156,7 @@ struct walk_range {
     struct iovec parts[IO_PARTS_MAX];
     int count; /* 0: not looked up yet */
     uint32_t size;
+    bool closes; /* somewhere in it they are to be closed: one by one */
 };
 
 /* So many small feeds are walked before their sends go out, if no more than a batch. */

@@ -20,6 +20,7 @@
     "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"                            \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 #define GET_RAW  "GET /v1/topics/t HTTP/1.1\r\n" UPGRADE
+#define GET_ALL  "GET /v1/topics/%23 HTTP/1.1\r\n" UPGRADE
 #define GET_JSON "GET /v1/ws HTTP/1.1\r\n" UPGRADE
 #define POST_HI  "POST /v1/topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -536,6 +537,9 @@ static void link_answer(const struct envelope *ask)
     struct envelope tell = {.kind = TELL_WANTED, .topic = ask->topic, .hash = ask->hash, .status = RELAY_DONE};
     if (ask->kind == ASK_WANT) {
         name_drop(ask->name);
+    } else if (ask->kind == ASK_FILTER) {
+        tell = (struct envelope){.kind = TELL_FILTERED, .feed = ask->feed, .lanes = ask->lanes};
+        name_drop(ask->name);
     } else {
         tell = (struct envelope){.kind = ask->kind == ASK_FETCH ? TELL_FETCHED : TELL_RELAYED, .relay = ask->relay};
         tell.relay->page = ask->kind == ASK_FETCH ? page_make(ask->relay) : NULL;
@@ -577,6 +581,30 @@ static void link_is_back(void)
     link_turns();
 }
 
+/* So many bytes come, of which the socket takes a part at a time. */
+static void hear_frames(uint32_t client, size_t size)
+{
+    for (int i = 0; i < 100 && size > 0; i++, turns(2)) {
+        ssize_t some = sim_client_read(host.network, client, input, size < sizeof input ? size : sizeof input);
+        size -= some > 0 ? (size_t)some : 0;
+    }
+    assert_int_equal(size, 0);
+}
+
+/* All that is to be heard is a close frame with 4409, and nothing behind it. */
+static void expect_position_lost(uint32_t client)
+{
+    size_t size = 0;
+    for (int i = 0; i < 20; i++, turns(2)) {
+        ssize_t some = sim_client_read(host.network, client, input + size, sizeof input - size);
+        size += some > 0 ? (size_t)some : 0;
+    }
+    assert_true(size > 4);
+    assert_memory_equal(input, "\x88", 1);
+    assert_memory_equal(input + 2, "\x11\x39", 2);
+    assert_int_equal(size, 2 + input[1]);
+}
+
 static void new_epoch_is_told_to_all_in_its_place(void **state)
 {
     (void)state;
@@ -602,9 +630,43 @@ static void new_epoch_is_told_to_all_in_its_place(void **state)
     const char *told =
         expect_text(input, size, "{\"op\":\"gap\",\"topic\":\"t\",\"from\":0,\"to\":3,\"reason\":\"epoch\"");
     expect_text(told, size - (size_t)(told - input), "\"offset\":4");
-    size = hear(raw);
-    assert_memory_equal(input, "\x88", 1);
-    assert_memory_equal(input + 2, "\x11\x39", 2); /* 4409 */
+    expect_position_lost(raw);
+    host_stop();
+}
+
+/*
+ * Whoever reads frames without words for a gap is closed where it is, and has nothing of what comes after: those who
+ * keep up, one that is behind, and one that follows the topic by a filter.
+ */
+static void nothing_follows_a_close_frame(void **state)
+{
+    (void)state;
+    enum { READERS = 3, BEHIND = READERS };
+    static const size_t behind_reads = 700; /* of some messages before the gap */
+    uint32_t readers[READERS + 1];
+    stream.epoch = 9, stream.base = stream.tail = 0, stream.payload_size = 1500;
+    host_start_with(LOGGED, true, 4096);
+    for (int i = 0; i < READERS + 1; i++) {
+        static const char all[] = GET_ALL, one[] = GET_RAW;
+        readers[i] = i == 1 ? connect_and_say(all, sizeof all - 1) : connect_and_say(one, sizeof one - 1);
+        link_turns();
+        assert_true(hear(readers[i]) > 0);
+    }
+    stream.tail = 6;
+    link_is_back(); /* more than a socket takes */
+    for (int i = 0; i < READERS; i++)
+        hear_frames(readers[i], 6 * (4 + stream.payload_size));
+    assert_int_equal(sim_client_read(host.network, readers[BEHIND], input, behind_reads), behind_reads);
+    stream.epoch = 10, stream.base = 4, stream.tail = 9;
+    link_is_back();
+    for (int i = 0; i < READERS; i++)
+        expect_position_lost(readers[i]);
+    hear_frames(readers[BEHIND], 6 * (4 + stream.payload_size) - behind_reads);
+    expect_position_lost(readers[BEHIND]);
+    stream.tail = 12;
+    link_is_back();
+    for (int i = 0; i < READERS + 1; i++)
+        assert_int_equal(hear(readers[i]), 0);
     host_stop();
 }
 
@@ -683,6 +745,7 @@ int main(void)
         cmocka_unit_test(reload_takes_the_next_configuration),
         cmocka_unit_test(destroying_gives_all_back),
         cmocka_unit_test(new_epoch_is_told_to_all_in_its_place),
+        cmocka_unit_test(nothing_follows_a_close_frame),
         cmocka_unit_test(slow_reader_is_told_of_the_epoch_that_it_missed),
         cmocka_unit_test(destroying_gives_back_what_the_link_is_asked),
     };
