@@ -206,6 +206,37 @@ static void relays_beyond_the_bound_are_dropped(void **state)
     link_destroy(link);
 }
 
+/* Large messages reach the bound in bytes first; one alone may be as large as it likes. */
+static void relays_beyond_the_bound_of_bytes_are_dropped(void **state)
+{
+    (void)state;
+    enum { SIZE = 64 << 10, RING = 4 };
+    static char large[SIZE + 1];
+    memset(large, 'x', SIZE);
+    struct link *link = link_create(1, RING, "t", unkept);
+    const struct stats *stats = &link->host->peers[0]->stats;
+    link->deaf = true;
+    uint32_t published = 0;
+    for (; STATS_READ(stats, relays_dropped) == 0; published++) {
+        assert_true(published < REMOTE_RELAYS_MAX);
+        host_publish(link->host, 0, "t", large);
+        host_turn(link->host, 0);
+    }
+    uint64_t bytes = STATS_READ(stats, relays_waiting_bytes);
+    assert_in_range(bytes, REMOTE_RELAY_BYTES_MAX - SIZE - sizeof(struct relay), REMOTE_RELAY_BYTES_MAX);
+    assert_int_equal(STATS_READ(stats, relays_waiting), published - 1 - RING);
+    host_publish(link->host, 0, T, large);
+    host_turn(link->host, 0);
+    assert_int_equal(host_answer(link->host, 0)->status, REPLY_UNAVAILABLE);
+    assert_int_equal(STATS_READ(stats, relays_refused), 1);
+    link->deaf = false;
+    link_settle(link);
+    assert_int_equal(link->live, published - 1);
+    assert_int_equal(STATS_READ(stats, relays_waiting), 0);
+    assert_int_equal(STATS_READ(stats, relays_waiting_bytes), 0);
+    link_destroy(link);
+}
+
 static void filters_are_asked_of_the_link_too(void **state)
 {
     (void)state;
@@ -873,6 +904,7 @@ int main(void)
         cmocka_unit_test(live_goes_on_while_redis_is_away),
         cmocka_unit_test(live_is_relayed_once_and_arrivals_are_not),
         cmocka_unit_test(relays_beyond_the_bound_are_dropped),
+        cmocka_unit_test(relays_beyond_the_bound_of_bytes_are_dropped),
         cmocka_unit_test(filters_are_asked_of_the_link_too),
         cmocka_unit_test(unused_topic_is_unwanted_after_a_while),
         cmocka_unit_test(publish_is_answered_with_the_position_in_redis),
