@@ -47,6 +47,11 @@ uint32_t federation_peer(const struct federation *federation)
     return federation->link ? federation->peer : 0;
 }
 
+const _Atomic uint64_t *federation_identity(const struct federation *federation)
+{
+    return federation->link ? link_identity(federation->link) : NULL;
+}
+
 bool federation_create(struct federation *federation, const struct federation_setup *setup, const char **problem)
 {
     *problem = NULL;

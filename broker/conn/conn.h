@@ -186,10 +186,11 @@ struct conns {
     struct inflater *inflater;
     uint32_t shard;
     uint32_t shard_count;
-    _Atomic uint32_t *connections; /* of all shards: touched when one comes or goes */
-    uint32_t turn_deliveries;      /* of a turn at most */
-    uint64_t instance;             /* of this run of the broker, told to clients */
-    uint16_t generation;           /* of the last one accepted */
+    _Atomic uint32_t *connections;      /* of all shards: touched when one comes or goes */
+    uint32_t turn_deliveries;           /* of a turn at most */
+    uint64_t instance;                  /* of this run of the broker, told to clients */
+    const _Atomic uint64_t *federation; /* the same of what its hosts share; NULL: this broker stands alone */
+    uint16_t generation;                /* of the last one accepted */
     bool draining;
     bool accept_paused;
     int64_t now_us;   /* monotonic, of this turn */

@@ -311,6 +311,29 @@ static void publish_is_answered_with_the_position_in_redis(void **state)
     link_destroy(link);
 }
 
+/* What another host was sent first: Redis knows the key, of a logged topic. */
+static void publish_again_is_for_logged_topics_alone(void **state)
+{
+    (void)state;
+    struct link *link = link_create(1, 64, T, kept);
+    const struct host_answer *answer;
+    assert_true(host_try_publish_again(link->host, 0, T, host_span("x"), "key", true));
+    link_settle(link);
+    answer = host_answer(link->host, 0);
+    assert_true(answer->status == REPLY_OK && answer->offset == 1);
+    assert_true(host_try_publish_again(link->host, 0, "t", host_span("x"), "key", true));
+    link_settle(link);
+    assert_int_equal(host_answer(link->host, 0)->status, REPLY_UNCERTAIN);
+    assert_int_equal(link->live, 0);
+    assert_true(host_try_publish(link->host, 0, "t", host_span("x"), "key"));
+    assert_true(host_try_publish_again(link->host, 0, "t", host_span("x"), "key", true)); /* but this host knows it */
+    link_settle(link);
+    answer = host_answer(link->host, 0);
+    assert_true(answer->status == REPLY_OK && answer->offset == 1);
+    assert_int_equal(link->live, 1);
+    link_destroy(link);
+}
+
 static void holes_are_fetched_before_anything_later_is_shown(void **state)
 {
     (void)state;
@@ -908,6 +931,7 @@ int main(void)
         cmocka_unit_test(filters_are_asked_of_the_link_too),
         cmocka_unit_test(unused_topic_is_unwanted_after_a_while),
         cmocka_unit_test(publish_is_answered_with_the_position_in_redis),
+        cmocka_unit_test(publish_again_is_for_logged_topics_alone),
         cmocka_unit_test(holes_are_fetched_before_anything_later_is_shown),
         cmocka_unit_test(more_than_a_page_is_fetched_page_by_page),
         cmocka_unit_test(too_many_early_messages_are_one_more_fetch),
