@@ -2,24 +2,10 @@
  * shard_test: one shard, turned by hand over a simulated network and clock: what each kind of connection is told, byte
  * by byte, how it ends, and that nothing of it is left. Many shards, faults and chance are tests/sim's.
  */
-#include "broker/shard.h"
-
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include "one_shard.h"
 
-#include "io_simulated.h"
-#include "mesh/name.h"
-
-#define UPGRADE                                                                                                        \
-    "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"                            \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-#define GET_RAW  "GET /v1/topics/t HTTP/1.1\r\n" UPGRADE
 #define GET_ALL  "GET /v1/topics/%23 HTTP/1.1\r\n" UPGRADE
 #define GET_JSON "GET /v1/ws HTTP/1.1\r\n" UPGRADE
 #define POST_HI  "POST /v1/topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
@@ -29,74 +15,15 @@
 #define CLIENT_CLOSE   "\x88\x82\0\0\0\0\x03\xE8"
 #define SUBSCRIBE_JSON "\x81\xA5\0\0\0\0{\"op\":\"subscribe\",\"id\":1,\"topic\":\"t\"}"
 
-static struct {
-    struct config *config;
-    struct sim_network *network;
-    struct mesh mesh;
-    struct io *room;
-    struct shard *shard;
-    _Atomic uint32_t connections;
-} host;
-
-static char input[65536];
-
-static struct config *config_make(const char *text)
-{
-    static struct config_report report;
-    const struct config_sources sources = {.file = "test.ini", .file_text = text};
-    struct config *config = config_load(&sources, &report);
-    if (!config)
-        fail_msg("%s", report.text);
-    return config;
-}
-
-/* `linked`: peer 1 is a federation link, which the test plays. `window`: bytes under way to a client at most; 0:
- * plenty. */
 static void host_start_with(const char *text, bool linked, uint32_t window)
 {
-    const struct sim_options network = {.seed = 1, .start_us = 1000000, .window_bytes = window};
-    const struct io_options room = {.slots_max = 64, .receive_buffers = 8, .receive_buffer_size = 4096, .batch = 8};
-    host.config = config_make(text);
-    host.network = sim_create(&network);
-    host.room = sim_room_create(host.network, &room);
-    assert_int_equal(io_listen(host.room, -1), 0);
-    assert_true(mesh_init(&host.mesh, linked ? 2 : 1, 64));
-    host.connections = 0;
-    const struct shard_setup setup = {
-        .shard_count = 1,
-        .io = host.room,
-        .mesh = &host.mesh,
-        .clock = sim_clock(host.network),
-        .config = host.config,
-        .connections = &host.connections,
-        .seed = 1,
-        .instance = 1,
-        .link_peer = linked ? 1 : 0,
-    };
-    host.shard = shard_create(&setup);
-    assert_non_null(host.shard);
+    host_make(
+        &(struct host_setup){.text = text, .linked = linked, .window = window, .slots = 64, .buffers = 8, .batch = 8});
 }
 
 static void host_start(const char *text)
 {
     host_start_with(text, false, 0);
-}
-
-/* Whatever was still open: nothing may be left of it. */
-static void host_stop(void)
-{
-    shard_destroy(host.shard);
-    mesh_destroy(&host.mesh);
-    sim_destroy(host.network);
-    config_free(host.config);
-    assert_int_equal(chunk_count_in_use(), 0);
-    assert_int_equal(name_count_in_use(), 0);
-}
-
-static void turns(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        shard_turn(host.shard, 0);
 }
 
 static void seconds_pass(uint32_t seconds)
@@ -115,14 +42,6 @@ static void say(uint32_t client, const char *bytes, size_t size)
 }
 
 #define SAY(client, literal) say(client, literal, sizeof(literal) - 1)
-
-/* What has come for a client, as a string too. */
-static size_t hear(uint32_t client)
-{
-    ssize_t size = sim_client_read(host.network, client, input, sizeof input - 1);
-    input[size > 0 ? size : 0] = 0;
-    return size > 0 ? (size_t)size : 0;
-}
 
 static uint32_t connect_and_say(const char *bytes, size_t size)
 {
