@@ -186,58 +186,6 @@ static void live_is_relayed_once_and_arrivals_are_not(void **state)
     link_destroy(link);
 }
 
-static void relays_beyond_the_bound_are_dropped(void **state)
-{
-    (void)state;
-    struct link *link = link_create(1, 64, "t", unkept);
-    link->deaf = true;
-    for (uint32_t i = 0; i < REMOTE_RELAYS_MAX + 100; i++) {
-        host_publish(link->host, 0, "t", "x");
-        host_turn(link->host, 0);
-    }
-    const struct stats *stats = &link->host->peers[0]->stats;
-    assert_int_equal(STATS_READ(stats, relays_dropped), 100 - 64);
-    assert_int_equal(STATS_READ(stats, publishes), REMOTE_RELAYS_MAX + 100); /* here all were */
-    host_publish(link->host, 0, T, "x");
-    host_turn(link->host, 0);
-    assert_int_equal(host_answer(link->host, 0)->status, REPLY_UNAVAILABLE);
-    link->deaf = false;
-    link_settle(link);
-    assert_int_equal(link->live, REMOTE_RELAYS_MAX + 64);
-    link_destroy(link);
-}
-
-/* Large messages reach the bound in bytes first; one alone may be as large as it likes. */
-static void relays_beyond_the_bound_of_bytes_are_dropped(void **state)
-{
-    (void)state;
-    enum { SIZE = 64 << 10, RING = 4 };
-    static char large[SIZE + 1];
-    memset(large, 'x', SIZE);
-    struct link *link = link_create(1, RING, "t", unkept);
-    const struct stats *stats = &link->host->peers[0]->stats;
-    link->deaf = true;
-    uint32_t published = 0;
-    for (; STATS_READ(stats, relays_dropped) == 0; published++) {
-        assert_true(published < REMOTE_RELAYS_MAX);
-        host_publish(link->host, 0, "t", large);
-        host_turn(link->host, 0);
-    }
-    uint64_t bytes = STATS_READ(stats, relays_waiting_bytes);
-    assert_in_range(bytes, REMOTE_RELAY_BYTES_MAX - SIZE - sizeof(struct relay), REMOTE_RELAY_BYTES_MAX);
-    assert_int_equal(STATS_READ(stats, relays_waiting), published - 1 - RING);
-    host_publish(link->host, 0, T, large);
-    host_turn(link->host, 0);
-    assert_int_equal(host_answer(link->host, 0)->status, REPLY_UNAVAILABLE);
-    assert_int_equal(STATS_READ(stats, relays_refused), 1);
-    link->deaf = false;
-    link_settle(link);
-    assert_int_equal(link->live, published - 1);
-    assert_int_equal(STATS_READ(stats, relays_waiting), 0);
-    assert_int_equal(STATS_READ(stats, relays_waiting_bytes), 0);
-    link_destroy(link);
-}
-
 static void filters_are_asked_of_the_link_too(void **state)
 {
     (void)state;
@@ -309,29 +257,6 @@ static void publish_is_answered_with_the_position_in_redis(void **state)
     assert_int_equal(witness.seen, 1);
     assert_string_equal(witness.text, "ours");
     assert_int_equal(STATS_READ(&link->host->peers[link_owner(link)]->stats, arrivals_repeated), 1);
-    link_destroy(link);
-}
-
-/* What another host was sent first: Redis knows the key, of a logged topic. */
-static void publish_again_is_for_logged_topics_alone(void **state)
-{
-    (void)state;
-    struct link *link = link_create(1, 64, T, kept);
-    const struct host_answer *answer;
-    assert_true(host_try_publish_again(link->host, 0, T, host_span("x"), "key", true));
-    link_settle(link);
-    answer = host_answer(link->host, 0);
-    assert_true(answer->status == REPLY_OK && answer->offset == 1);
-    assert_true(host_try_publish_again(link->host, 0, "t", host_span("x"), "key", true));
-    link_settle(link);
-    assert_int_equal(host_answer(link->host, 0)->status, REPLY_UNCERTAIN);
-    assert_int_equal(link->live, 0);
-    assert_true(host_try_publish(link->host, 0, "t", host_span("x"), "key"));
-    assert_true(host_try_publish_again(link->host, 0, "t", host_span("x"), "key", true)); /* but this host knows it */
-    link_settle(link);
-    answer = host_answer(link->host, 0);
-    assert_true(answer->status == REPLY_OK && answer->offset == 1);
-    assert_int_equal(link->live, 1);
     link_destroy(link);
 }
 
@@ -982,12 +907,9 @@ int main(void)
         cmocka_unit_test(live_join_waits_for_the_link),
         cmocka_unit_test(live_goes_on_while_redis_is_away),
         cmocka_unit_test(live_is_relayed_once_and_arrivals_are_not),
-        cmocka_unit_test(relays_beyond_the_bound_are_dropped),
-        cmocka_unit_test(relays_beyond_the_bound_of_bytes_are_dropped),
         cmocka_unit_test(filters_are_asked_of_the_link_too),
         cmocka_unit_test(unused_topic_is_unwanted_after_a_while),
         cmocka_unit_test(publish_is_answered_with_the_position_in_redis),
-        cmocka_unit_test(publish_again_is_for_logged_topics_alone),
         cmocka_unit_test(holes_are_fetched_before_anything_later_is_shown),
         cmocka_unit_test(more_than_a_page_is_fetched_page_by_page),
         cmocka_unit_test(too_many_early_messages_are_one_more_fetch),
