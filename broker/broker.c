@@ -112,6 +112,7 @@ static void prepare_starters(struct broker *broker)
                     .connections = &broker->connections,
                     .seed = broker->seed + ((uint64_t)i << 32),
                     .instance = broker->instance,
+                    .federation = federation_identity(&broker->federation),
                     .link_peer = federation_peer(&broker->federation),
                     .shares = runner_share(broker->shard_count, broker->thread_count, i % broker->thread_count),
                 },

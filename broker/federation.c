@@ -60,6 +60,11 @@ static const char *tls_make(struct federation *federation, const struct config *
     return problem;
 }
 
+const _Atomic uint64_t *federation_identity(const struct federation *federation)
+{
+    return federation->link ? link_identity(federation->link) : NULL;
+}
+
 bool federation_create(struct federation *federation, const struct federation_setup *setup, const char **problem)
 {
     *problem = NULL;

@@ -47,6 +47,9 @@ uint32_t federation_peers(const struct config *config);
 /* The link's index on the mesh; 0: there is none. */
 uint32_t federation_peer(const struct federation *federation);
 
+/* What its hosts share, as clients are told it: link_identity(). NULL: there is no link. Borrowed. */
+const _Atomic uint64_t *federation_identity(const struct federation *federation);
+
 /* False: *problem says why, without a password. Static text. Before the shards run. */
 bool federation_create(struct federation *federation, const struct federation_setup *setup, const char **problem);
 /* False: no thread. */

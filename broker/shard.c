@@ -76,6 +76,7 @@ static bool parts_init(struct shard *shard, const struct shard_setup *setup)
         .connections = setup->connections,
         .turn_deliveries = turn_share(TURN_DELIVERIES_MAX, shard->shares, TURN_DELIVERIES_LEAST),
         .instance = setup->instance,
+        .federation = setup->federation,
         .spread = {.random = setup->seed, .at_us = setup->clock->monotonic_us(setup->clock)},
     };
     bool owner = owner_init(&shard->owner, setup->shard, setup->shard_count, setup->mesh, config, &shard->stats,

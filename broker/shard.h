@@ -38,12 +38,13 @@ struct shard_setup {
     struct mesh *mesh;
     const struct clock *clock;
     const struct config *config;
-    struct token_verifier *verifier; /* NULL: nobody needs a token */
-    _Atomic uint32_t *connections;   /* of all shards; bounded by limits.connections */
-    uint64_t seed;                   /* epochs and hashes: another one in each run */
-    uint64_t instance;               /* of this run: clients are told, the same by all shards */
-    uint32_t link_peer;              /* of the federation link on the mesh; 0: there is none */
-    uint32_t shares;                 /* shards that this one's thread turns; 0 counts as 1 */
+    struct token_verifier *verifier;    /* NULL: nobody needs a token */
+    _Atomic uint32_t *connections;      /* of all shards; bounded by limits.connections */
+    uint64_t seed;                      /* epochs and hashes: another one in each run */
+    uint64_t instance;                  /* of this run: clients are told, the same by all shards */
+    const _Atomic uint64_t *federation; /* link_identity(), which clients are told; NULL: there is no link */
+    uint32_t link_peer;                 /* of the federation link on the mesh; 0: there is none */
+    uint32_t shares;                    /* shards that this one's thread turns; 0 counts as 1 */
 };
 
 struct shard {

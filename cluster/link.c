@@ -102,7 +102,7 @@ static bool hand_over(struct link *link, uint32_t number)
     return true;
 }
 
-/* NULL: no memory. Of a logged topic the hole is seen and fetched. */
+/* NULL: no memory. */
 static struct relay *relay_of(const struct wire *wire)
 {
     struct relay *relay =
@@ -127,16 +127,19 @@ static void acked(struct link *link, uint32_t number, const struct server_ack *a
     }
 }
 
-static void work_event(struct link *link, uint32_t number, const struct subscription_event *event)
+/* False: there is no memory for it, and it will come again. */
+static bool work_event(struct link *link, uint32_t number, const struct subscription_event *event)
 {
     switch (event->kind) {
     case SUBSCRIPTION_MESSAGE:
         link->held[number] = relay_of(&event->wire);
-        STATS_ADD(&link->stats, memory_refusals, !link->held[number]);
-        return;
+        if (!link->held[number]) {
+            subscription_keep(&link->servers[number], &event->wire);
+        }
+        return link->held[number];
     case SUBSCRIPTION_ACKED:
         acked(link, number, &event->ack);
-        return;
+        return true;
     case SUBSCRIPTION_REFUSED:
         interest_refused(&link->interest, event->ack.number, event->ack.serial);
         break;
@@ -146,6 +149,7 @@ static void work_event(struct link *link, uint32_t number, const struct subscrip
     }
     link->servers[number].complete = false;
     sharding_unsettle(link);
+    return true;
 }
 
 static void deliver(struct link *link, uint32_t number)
@@ -162,7 +166,10 @@ static void deliver(struct link *link, uint32_t number)
         if (!subscription_next(server, &event)) {
             return;
         }
-        work_event(link, number, &event);
+        if (!work_event(link, number, &event)) {
+            server->blocked = link->blocked = true;
+            return;
+        }
     }
     link->more = true;
 }

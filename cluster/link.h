@@ -74,6 +74,13 @@ void link_destroy(struct link *link);
 void link_turn(struct link *link, int64_t wait_us);
 
 /*
+ * What the servers remember, as a number: links that see the same one share the logs of logged topics, and the keys of
+ * what was published to them. Another one once a server may have forgotten something; 0 until all were seen. As of the
+ * last report. Borrowed until link_destroy(). Any thread.
+ */
+const _Atomic uint64_t *link_identity(const struct link *link);
+
+/*
  * Whether federation is well: each server proved by a probe within its time, and all that is wanted subscribed. If not,
  * `why` says what is missing ("redis 1 (10.0.0.7:6379): no answer for 4 s"). Any thread.
  */

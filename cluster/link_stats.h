@@ -28,6 +28,7 @@
     X(arrived_late, "Live messages that later ones of their host had overtaken, dropped")                              \
     X(arrived_malformed, "Messages on Redis channels that no Shoal has sent, dropped")                                 \
     X(arrived_blocked, "Times that a subscription was not read because the ring of a shard was full")                  \
+    X(arrived_scarce, "Times that a subscription was not read for want of memory")                                     \
     X(subscribes, "Topics and filters subscribed in Redis, each server counted")                                       \
     X(unsubscribes, "Topics and filters given up in Redis, each server counted")                                       \
     X(filters_refused_levels, "Filters not told to Redis: cluster.filter_levels")                                      \
@@ -44,7 +45,7 @@
     X(slot_lineages, "Slots found with another history by a publish here: their topics change their epochs")           \
     X(script_reloads, "Times that Redis had forgotten the scripts")                                                    \
     X(redis_errors, "Commands that Redis answered with an error")                                                      \
-    X(memory_refusals, "Messages and answers lost for want of memory")                                                 \
+    X(memory_refusals, "Live messages not told to other hosts: no memory")                                             \
     X(turns, "Turns of the link")
 
 /* X(name, "what it says"): they go up and down */

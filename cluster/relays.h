@@ -14,12 +14,6 @@ struct relays {
     uint32_t count;
 };
 
-/* What one counts for in cluster.queue_bytes. */
-static inline uint64_t relay_bytes(const struct relay *relay)
-{
-    return sizeof *relay + relay->topic_size + relay->key_size + relay->payload_size;
-}
-
 /* Takes the relay. */
 static inline void relays_push(struct relays *line, struct relay *relay)
 {

@@ -169,8 +169,28 @@ static void gauges_set(struct link *link, const struct link_report *report)
     STATS_SET(&link->stats, nodes, report->node_count + report->nodes_more);
 }
 
+/* Generations are chance, so no two servers have one in common; hosts may name the servers in different orders. */
+static uint64_t identity_now(const struct link *link)
+{
+    uint64_t identity = 0;
+    for (uint32_t i = 0; i < link->server_count; i++) {
+        uint64_t generation;
+        if (!wire_hex_parse((struct span){link->servers[i].generation, WIRE_HEX_SIZE}, &generation)) {
+            return 0;
+        }
+        identity ^= generation;
+    }
+    return identity;
+}
+
+const _Atomic uint64_t *link_identity(const struct link *link)
+{
+    return &link->identity;
+}
+
 void report_write(struct link *link)
 {
+    atomic_store_explicit(&link->identity, identity_now(link), memory_order_relaxed);
     struct link_report *report = &link->report;
     pthread_mutex_lock(link->report_mutex);
     report->written_us = link->report_us = link->common.now_us;

@@ -181,6 +181,8 @@ static void try(struct server *server)
     server->run_id[0] = server->role[0] = 0;
     server->acks_sent = server->acks_taken = 0;
     server->batch.count = 0;
+    server->kept.topic = SPAN_NONE;
+    server->scarce_us = 0;
     server->last_instance = server->last_sequence = 0;
     server->tokens = 0;
     server->tokens_us = server->common->now_us;

@@ -36,7 +36,7 @@
  *
  * Bounds: cluster.queue_bytes of relays (live: dropped and counted; logged: RELAY_FULL); SERVER_FETCHES pages asked at
  * once, others wait; SERVER_ACKS confirmations of subscriptions awaited, further ones wait in interest; a subscription
- * that is not pulled from is not read (redis.h).
+ * that is not pulled from is not read (redis.h), as long as there is no room or no memory for its messages.
  *
  * Files: server.c (circuit and turn), server_commands.c, server_relays.c, server_subscription.c. Thread: the link's.
  */
@@ -237,6 +237,8 @@ struct server {
     uint32_t acks_taken;
     bool proving;           /* the probe's channel is subscribed */
     bool blocked;           /* set by the link: it does not pull messages */
+    struct wire kept;       /* subscription_keep(); its bytes are the room's. No topic: none */
+    int64_t scarce_us;      /* since when there is no memory for it; 0: there is */
     uint64_t last_instance; /* of the message that came last: what came twice comes in a row */
     uint64_t last_sequence;
     struct server_heard heard[SERVER_HEARD]; /* by instance */
@@ -362,6 +364,12 @@ bool subscription_next(struct server *server, struct subscription_event *event);
 void subscription_probe(struct server *server);
 /* A fence by the subscription connection itself. */
 void subscription_fence(struct server *server);
+
+/*
+ * There is no memory for the message that subscription_next() gave last: its next call gives it once more. If that goes
+ * on for cluster.timeout_ms, the server is given up instead: what is subscribed again is fetched.
+ */
+void subscription_keep(struct server *server, const struct wire *wire);
 
 /* How many subscriptions may be made now. */
 uint32_t subscription_room(struct server *server);

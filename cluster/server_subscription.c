@@ -316,9 +316,32 @@ static bool take_push(struct server *server, const struct redis_value *value, st
     return false; /* what AUTH answers */
 }
 
+void subscription_keep(struct server *server, const struct wire *wire)
+{
+    int64_t now_us = server->common->now_us;
+    server->kept = *wire;
+    server->scarce_us = server->scarce_us ? server->scarce_us : now_us;
+    STATS_ADD(server->common->stats, arrived_scarce, server->scarce_us == now_us);
+    if (now_us - server->scarce_us > server->common->settings->timeout_ms * 1000ll) {
+        server_fail(server, "no memory for messages that arrive");
+    }
+}
+
+static bool kept_take(struct server *server, struct subscription_event *event)
+{
+    event->kind = SUBSCRIPTION_MESSAGE;
+    event->wire = server->kept;
+    server->kept.topic = SPAN_NONE;
+    return server->subscription && event->wire.topic.size > 0;
+}
+
 bool subscription_next(struct server *server, struct subscription_event *subscription)
 {
     struct redis_event event;
+    if (kept_take(server, subscription)) {
+        return true;
+    }
+    server->scarce_us = 0;
     while (server->subscription && redis_next(server->subscription, &event)) {
         if (event.kind == REDIS_OPENED) {
             subscription_greet(server);

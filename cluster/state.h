@@ -41,6 +41,7 @@ struct link {
     int64_t turn_us;                   /* when the last turn began */
     int64_t report_us;                 /* when the report was written */
     struct link_stats stats;
+    _Atomic uint64_t identity;     /* link_identity() */
     pthread_mutex_t *report_mutex; /* apart: a const link can be asked, too */
     struct link_report report;     /* under the mutex */
     pthread_t thread;

@@ -15,6 +15,7 @@
 
 enum { OK_HAS_POSITION = 1, OK_HAS_RECOVERED = 2, OK_RECOVERED = 4 };
 enum { ERROR_RETRY = 1 };
+enum { PUBLISH_AGAIN = 0x80 }; /* beside the kind */
 
 /* ---- little-endian numbers of up to 8 bytes ---- */
 

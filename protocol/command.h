@@ -25,7 +25,7 @@ enum payload_kind {
 enum command_verb {
     COMMAND_SUBSCRIBE,   /* id, topic (a filter), from */
     COMMAND_UNSUBSCRIBE, /* id, topic (a filter) */
-    COMMAND_PUBLISH,     /* id, topic, payload, kind, key */
+    COMMAND_PUBLISH,     /* id, topic, payload, kind, key, again */
     COMMAND_AUTH,        /* id, token */
     COMMAND_PING,        /* id */
 };
@@ -53,6 +53,7 @@ struct command {
     struct span payload;
     enum payload_kind kind;
     struct span key; /* idempotency key, empty: none */
+    bool again; /* PUBLISH: another broker was sent it, so it is one of a topic whose keys all hosts know, or refused */
     struct span token;
     struct from from;
 };
@@ -85,7 +86,9 @@ struct command {
     X(BUSY, "busy", true, "The broker is short of room for this now: try again.")                                      \
     X(DRAINING, "draining", true, "The broker is shutting down: connect again.")                                       \
     X(UNSUPPORTED, "unsupported", false, "This dialect or mode does not offer this.")                                  \
-    X(UNAVAILABLE, "unavailable", true, "The log that the broker's hosts share can't be reached now: try again.")
+    X(UNAVAILABLE, "unavailable", true, "The log that the broker's hosts share can't be reached now: try again.")      \
+    X(UNCERTAIN, "uncertain", false,                                                                                   \
+      "Another broker was sent this before, and its keys are not known here: it may be published, or not.")
 
 enum reply_error {
     REPLY_OK = 0,
@@ -109,7 +112,7 @@ enum gap_reason {
 const char *gap_reason_name(enum gap_reason reason);
 
 enum reply_kind {
-    REPLY_KIND_HELLO,   /* server, node, session, instance, time_ms, limits */
+    REPLY_KIND_HELLO,   /* server, node, session, instance, federation, time_ms, limits */
     REPLY_KIND_OK,      /* id, time_ms, and of subscribe: epoch, offset, recovered */
     REPLY_KIND_ACK,     /* id, epoch, offset, count: published */
     REPLY_KIND_ERROR,   /* id, error */
@@ -139,6 +142,7 @@ struct reply {
     struct span node;               /* HELLO: name of the host */
     struct span session;            /* HELLO: name of the connection */
     uint64_t instance;              /* HELLO: another one means that the broker has forgotten all it knew */
+    uint64_t federation;            /* HELLO: brokers with the same one know the same keys of logged topics; 0: none */
     uint32_t payload_bytes_max;     /* HELLO limits */
     uint32_t subscriptions_max;     /* HELLO limits */
     uint32_t heartbeat_interval_ms; /* HELLO limits: the broker pings a silent connection this often */

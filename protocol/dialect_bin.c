@@ -5,13 +5,14 @@
  *                   2 (position): epoch 8, offset 8
  *                   3 (positions): since_ms 8, then elements to the end: topic size 1, topic, epoch 8, offset 8
  *      UNSUBSCRIBE  0 id 4   4 topic rest
- *      PUBLISH      0 id 4   4 kind 1   5 topic size 1   6 key size 1   7 topic   … key   … payload rest
+ *      PUBLISH      0 id 4   4 kind 1 (0x80: again)   5 topic size 1   6 key size 1   7 topic   … key
+ *                   … payload rest
  *      AUTH         0 id 4   4 token rest
  *      PING         0 id 4
  *
  *      HELLO        0 version 1   1 server size 1   2 node size 1   3 session size 1   4 payload_bytes_max 4
  *                   8 subscriptions_max 4   12 heartbeat_interval_ms 4   16 idempotency_ms 4   20 time_ms 8
- *                   28 instance 8   36 server   … node   … session
+ *                   28 instance 8   36 server   … node   … session   … federation 8, if there is one
  *      OK           0 id 4   4 flags 1 (1: position, 2: recovered is told, 4: recovered)   5 epoch 8   13 offset 8
  *                   21 time_ms 8
  *      ACK          0 first id 4   4 count 4   8 epoch 8   16 first offset 8
@@ -136,8 +137,12 @@ static enum reply_error publish_parse(struct reader *reader, struct command *com
     enum reply_error error = topic_judge(reader, command->topic);
     if (error != REPLY_OK)
         return error;
+    command->again = kind & PUBLISH_AGAIN;
+    kind &= (uint8_t)~PUBLISH_AGAIN;
     if (kind > PAYLOAD_JSON)
         return REPLY_FIELD_INVALID;
+    if (command->again && key_size == 0)
+        return REPLY_FIELD_MISSING;
     if (key_size > BIN_KEY_BYTES_MAX)
         return REPLY_KEY_TOO_LONG;
     command->kind = kind;
@@ -221,6 +226,8 @@ static void hello_write(struct writer *writer, const void *what)
     writer_put(writer, server);
     writer_put(writer, node);
     writer_put(writer, session);
+    if (reply->federation)
+        put_u64(writer, reply->federation);
 }
 
 static void ok_write(struct writer *writer, const void *what)

@@ -61,6 +61,9 @@ uint32_t bin_id_read(struct span id);
  */
 size_t bin_command_write(const struct command *command, char *out, size_t room);
 
+/* Sets, or takes out, command.again in what bin_command_write() has written of one publish. */
+void bin_publish_again(char *record, size_t size, bool again);
+
 /* Writes one element of from.positions; as bin_command_write(). */
 size_t bin_position_write(struct span topic, uint64_t epoch, uint64_t offset, char *out, size_t room);
 

@@ -37,7 +37,7 @@ static void command_write(struct writer *writer, const void *what)
         writer_put(writer, command->topic);
         break;
     case COMMAND_PUBLISH:
-        put_u8(writer, command->kind);
+        put_u8(writer, command->kind | (command->again ? PUBLISH_AGAIN : 0));
         put_u8(writer, command->topic.size);
         put_u8(writer, command->key.size);
         writer_put(writer, command->topic);
@@ -64,6 +64,18 @@ size_t bin_command_write(const struct command *command, char *out, size_t room)
     return record_write(types[command->verb], command_write, command, out, room);
 }
 
+void bin_publish_again(char *record, size_t size, bool again)
+{
+    struct span body;
+    uint8_t type;
+    size_t at = 0;
+    bool whole = record_next((struct span){record, size}, &at, &type, &body);
+    assert(whole && type == BIN_PUBLISH);
+    (void)whole;
+    char *kind = record + (body.data - record) + BIN_ID_SIZE;
+    *kind = (char)(again ? *kind | PUBLISH_AGAIN : *kind & ~PUBLISH_AGAIN);
+}
+
 size_t bin_position_write(struct span topic, uint64_t epoch, uint64_t offset, char *out, size_t room)
 {
     struct writer writer = {.out = out, .room = room};
@@ -88,6 +100,7 @@ static void hello_read(struct reader *reader, struct reply *reply)
     reply->server = take(reader, server);
     reply->node = take(reader, node);
     reply->session = take(reader, session);
+    reply->federation = reader->left.size >= sizeof reply->federation ? take_u64(reader) : 0;
 }
 
 static void ok_read(struct reader *reader, struct reply *reply)

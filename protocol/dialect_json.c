@@ -33,13 +33,13 @@
  * Reading
  */
 
-enum field { OP, ID, TOPIC, FROM, DATA, DATA_BASE64, KEY, TOKEN, FIELD_COUNT };
+enum field { OP, ID, TOPIC, FROM, DATA, DATA_BASE64, KEY, AGAIN, TOKEN, FIELD_COUNT };
 enum position_field { EPOCH, OFFSET, POSITIONS, SINCE_MS, POSITION_FIELD_COUNT };
 
 static const struct span field_names[FIELD_COUNT] = {
     [OP] = SPAN_LITERAL("op"),     [ID] = SPAN_LITERAL("id"),       [TOPIC] = SPAN_LITERAL("topic"),
     [FROM] = SPAN_LITERAL("from"), [DATA] = SPAN_LITERAL("data"),   [DATA_BASE64] = SPAN_LITERAL("data_base64"),
-    [KEY] = SPAN_LITERAL("key"),   [TOKEN] = SPAN_LITERAL("token"),
+    [KEY] = SPAN_LITERAL("key"),   [AGAIN] = SPAN_LITERAL("again"), [TOKEN] = SPAN_LITERAL("token"),
 };
 
 static const struct span position_field_names[POSITION_FIELD_COUNT] = {
@@ -274,6 +274,17 @@ static enum reply_error key_take(struct parser *parser)
     return key->size > KEY_BYTES_MAX ? REPLY_KEY_TOO_LONG : REPLY_OK;
 }
 
+static enum reply_error again_take(struct parser *parser)
+{
+    const struct json_value *again = &parser->fields[AGAIN];
+    if (again->type == JSON_NONE)
+        return REPLY_OK;
+    if (again->type != JSON_TRUE && again->type != JSON_FALSE)
+        return REPLY_FIELD_INVALID;
+    parser->command->again = again->type == JSON_TRUE;
+    return parser->command->again && parser->command->key.size == 0 ? REPLY_FIELD_MISSING : REPLY_OK;
+}
+
 static enum reply_error subscribe_parse(struct parser *parser)
 {
     enum reply_error error = topic_take(parser);
@@ -285,7 +296,9 @@ static enum reply_error publish_parse(struct parser *parser)
     enum reply_error error = topic_take(parser);
     if (error == REPLY_OK)
         error = data_take(parser);
-    return error == REPLY_OK ? key_take(parser) : error;
+    if (error == REPLY_OK)
+        error = key_take(parser);
+    return error == REPLY_OK ? again_take(parser) : error;
 }
 
 static enum reply_error auth_parse(struct parser *parser)
@@ -370,6 +383,15 @@ static void field_instance(struct writer *writer, uint64_t instance)
     writer_literal(writer, "\"");
 }
 
+static void field_federation(struct writer *writer, uint64_t federation)
+{
+    if (federation == 0)
+        return;
+    writer_literal(writer, ",\"federation\":\"");
+    writer_epoch(writer, federation);
+    writer_literal(writer, "\"");
+}
+
 static void field_id(struct writer *writer, struct span id)
 {
     if (id.size == 0)
@@ -391,6 +413,7 @@ static void hello_write(struct writer *writer, const struct reply *reply)
     field_string(writer, ",\"node\":", reply->node);
     field_string(writer, ",\"session\":", reply->session);
     field_instance(writer, reply->instance);
+    field_federation(writer, reply->federation);
     field_u64(writer, ",\"limits\":{\"payload_bytes_max\":", reply->payload_bytes_max);
     field_u64(writer, ",\"subscriptions_max\":", reply->subscriptions_max);
     field_u64(writer, ",\"heartbeat_interval_ms\":", reply->heartbeat_interval_ms);

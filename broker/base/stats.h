@@ -53,6 +53,7 @@
     X(reply_overflows, "Connections closed with 4004")                                                                 \
     X(filter_copies, "Messages put into the log of a filter")                                                          \
     X(relays_dropped, "Messages of live topics that other hosts were not sent: the link had no room")                  \
+    X(relays_refused, "Publishes to logged topics that were told to retry: the link had no room")                      \
     X(arrivals, "Messages that came from other hosts, or by way of Redis")                                             \
     X(arrivals_repeated, "Of these, messages that were here already")                                                  \
     X(arrivals_dropped, "Of these, messages that nobody here needs, or that found no room; logged ones are fetched")   \
@@ -77,6 +78,8 @@
     X(followers, "Shards that follow topics owned here, summed")                                                       \
     X(remotes, "Topics that are wanted from other hosts")                                                              \
     X(asks_parked, "Joins and reads that wait for the federation link")                                                \
+    X(relays_waiting, "Messages for other hosts that wait for room at the link")                                       \
+    X(relays_waiting_bytes, "Bytes of these")                                                                          \
     X(publishes_relayed, "Publishes to logged topics that wait for Redis")                                             \
     X(feeds, "Topics and filters followed by this shard's subscribers")                                                \
     X(tickets, "Requests on their way through the mesh")

@@ -156,6 +156,7 @@ struct walk_range {
     struct iovec parts[IO_PARTS_MAX];
     int count; /* 0: not looked up yet */
     uint32_t size;
+    bool closes; /* somewhere in it they are to be closed: one by one */
 };
 
 /* So many small feeds are walked before their sends go out, if no more than a batch. */
@@ -185,10 +186,11 @@ struct conns {
     struct inflater *inflater;
     uint32_t shard;
     uint32_t shard_count;
-    _Atomic uint32_t *connections; /* of all shards: touched when one comes or goes */
-    uint32_t turn_deliveries;      /* of a turn at most */
-    uint64_t instance;             /* of this run of the broker, told to clients */
-    uint16_t generation;           /* of the last one accepted */
+    _Atomic uint32_t *connections;      /* of all shards: touched when one comes or goes */
+    uint32_t turn_deliveries;           /* of a turn at most */
+    uint64_t instance;                  /* of this run of the broker, told to clients */
+    const _Atomic uint64_t *federation; /* the same of what its hosts share; NULL: this broker stands alone */
+    uint16_t generation;                /* of the last one accepted */
     bool draining;
     bool accept_paused;
     int64_t now_us;   /* monotonic, of this turn */

@@ -201,6 +201,7 @@ struct gather {
     struct iovec parts[IO_PARTS_MAX];
     int count;
     uint32_t size;
+    bool closes; /* behind these, the connection is to be closed: it has no words for a gap */
 };
 
 static bool gather_is_full(const struct gather *gather)
@@ -218,7 +219,7 @@ static void gather_part(struct conns *conns, struct gather *gather, uint32_t cur
     conns->plan[conns->plan_size++] = (struct plan_part){.cursor = cursor, .size = size};
 }
 
-/* All that a cursor has to read, chunk by chunk. */
+/* All that a cursor has to read, chunk by chunk, or up to a gap that it can't be told of. */
 static void gather_cursor(struct conns *conns, struct gather *gather, uint32_t number)
 {
     const struct cursor *cursor = cursor_at(conns->feeds, number);
@@ -227,12 +228,17 @@ static void gather_cursor(struct conns *conns, struct gather *gather, uint32_t n
     struct chunk *chunk = cursor_chunk(conns->feeds, cursor);
     uint64_t offset = cursor->offset;
     uint32_t partial = cursor->partial;
-    while (offset < feed->tail && !gather_is_full(gather)) {
+    while (offset < feed->tail && !gather_is_full(gather) && !gather->closes) {
         chunk = chunk_with(chunk, offset + 1);
         const struct chunk_lane *lane = lane_of_chunk(conns, chunk, subscription->lane, name_span(feed->name));
-        uint32_t begin = chunk_begin(lane, (uint32_t)(offset + 1 - chunk->base)) + partial;
-        uint32_t count = chunk_count_to(chunk, feed->tail);
-        gather_part(conns, gather, number, lane->bytes + begin, lane->ends[count - 1] - begin);
+        uint32_t index = (uint32_t)(offset + 1 - chunk->base);
+        uint32_t begin = chunk_begin(lane, index) + partial;
+        uint32_t known = chunk_count_to(chunk, feed->tail);
+        uint32_t count = chunk_sendable(chunk, subscription->lane, index, known);
+        gather->closes = count < known;
+        if (count > index) {
+            gather_part(conns, gather, number, lane->bytes + begin, lane->ends[count - 1] - begin);
+        }
         offset = chunk->base + count - 1;
         partial = 0;
     }
@@ -305,6 +311,10 @@ static uint32_t deliver_ready(struct conns *conns, uint32_t slot)
     struct gather gather = {.count = 0};
     uint32_t plan_first = conns->plan_size;
     gather_all(conns, conn, &gather);
+    if (gather.count == 0 && gather.closes) {
+        conn_close(conns, slot, CLOSE_POSITION_LOST);
+        return 1;
+    }
     if (gather.count == 0) {
         pass_empty(conns, slot);
         return 1;

@@ -111,6 +111,7 @@ enum execute_result execute_publish(struct conns *conns, uint32_t slot, const st
         return EXECUTE_DONE;
     }
     ticket->kind = (uint8_t)command->kind;
+    ticket->again = command->again;
     if (feeds_have_unsent(conns->feeds)) {
         feeds_send(conns->feeds); /* who subscribes and then publishes is told of what it published */
     }

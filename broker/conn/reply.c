@@ -142,6 +142,7 @@ void conn_reply_hello(struct conns *conns, uint32_t slot)
                    .heartbeat_interval_ms = config->heartbeat.interval_s * 1000,
                    .idempotency_ms = config->publish.idempotency_keys ? config->publish.idempotency_s * 1000 : 0,
                    .instance = conns->instance,
+                   .federation = conns->federation ? atomic_load_explicit(conns->federation, memory_order_relaxed) : 0,
                });
 }
 

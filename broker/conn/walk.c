@@ -24,18 +24,20 @@
 static struct walk_range *range_of(struct conns *conns, const struct feed *feed, enum lane lane)
 {
     struct walk_range *range = &conns->ranges[lane];
-    if (range->count) {
+    if (range->count || range->closes) {
         return range;
     }
     uint64_t target = walk_at(conns->feeds, feed)->target;
     struct chunk *chunk = feed->base;
     uint64_t offset = feed->walked;
     range->size = 0;
-    while (offset < target) {
+    while (offset < target && !range->closes) {
         chunk = chunk_with(chunk, offset + 1);
         const struct chunk_lane *bytes = lane_of_chunk(conns, chunk, lane, name_span(feed->name));
-        uint32_t begin = chunk_begin(bytes, (uint32_t)(offset + 1 - chunk->base));
+        uint32_t index = (uint32_t)(offset + 1 - chunk->base);
+        uint32_t begin = chunk_begin(bytes, index);
         uint32_t count = chunk_count_to(chunk, target);
+        range->closes = chunk_sendable(chunk, lane, index, count) < count; /* then nobody is sent the range */
         uint32_t size = bytes->ends[count - 1] - begin;
         range->parts[range->count++] = (struct iovec){.iov_base = bytes->bytes + begin, .iov_len = size};
         range->size += size;
@@ -73,6 +75,10 @@ static uint32_t walk_one(struct conns *conns, struct feed *feed, uint32_t number
         return 1;
     }
     const struct walk_range *range = range_of(conns, feed, subscription->lane);
+    if (range->closes) {
+        postpone(conns, feed, number, slot);
+        return 1;
+    }
     if (range->size == 0) {
         return 1; /* messages from before somebody read this lane of a filter */
     }
@@ -100,6 +106,7 @@ static uint32_t walk_on(struct conns *conns, struct feed *feed, uint32_t most)
     uint32_t done = 0, subscription;
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         conns->ranges[lane].count = 0;
+        conns->ranges[lane].closes = false;
     }
     while (done < most && (subscription = feed_walk_next(conns->feeds, feed)) != 0) {
         walk_prefetch(conns, feed);

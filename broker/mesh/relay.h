@@ -103,6 +103,12 @@ static inline void relay_free(struct relay *relay)
     }
 }
 
+/* What one counts for wherever relays are bounded by bytes. */
+static inline uint64_t relay_bytes(const struct relay *relay)
+{
+    return sizeof *relay + relay->topic_size + relay->key_size + relay->payload_size;
+}
+
 static inline const char *relay_topic(const struct relay *relay)
 {
     return relay->bytes;

@@ -188,7 +188,7 @@ bool chunk_append_gap(struct chunk *chunk, struct span topic, const struct gap *
         }
     }
     if (fits) {
-        chunk->has_gap = true;
+        chunk->has_gap = chunk->tells_gap = true;
         chunk->gap_from = gap->from;
         chunk->gap_reason = (uint8_t)gap->reason;
         chunk_begins(chunk, time_ms, gap->epoch, gap->to);
@@ -220,6 +220,7 @@ bool chunk_append_copy(struct chunk *chunk, const struct chunk *from, uint32_t i
     if (fits) {
         chunk_begins(chunk, chunk_time_ms(from, index), FILTER_EPOCH, chunk->base);
         info_set(chunk, chunk_time_ms(from, index), from->infos[index].kind);
+        chunk->tells_gap |= chunk_is_gap(from, index);
         chunk->origins[chunk->count] = (struct chunk_origin){.hash = hash, .position = from->base + index};
         message_done(chunk);
     }
@@ -230,6 +231,19 @@ void chunk_seal(struct chunk *chunk, struct chunk *next)
 {
     CHECK(chunk_next(chunk) == NULL);
     atomic_store_explicit(&chunk->next, next, memory_order_release);
+}
+
+uint32_t chunk_sendable(const struct chunk *chunk, enum lane lane, uint32_t index, uint32_t count)
+{
+    if (!chunk->tells_gap || (lane != LANE_RAW && lane != LANE_RAW_DEFLATED)) {
+        return count;
+    }
+    const struct chunk_lane *of = chunk_lane(chunk, lane);
+    uint32_t begin = chunk_begin(of, index);
+    while (index < count && !lane_is_close(of->bytes + begin, of->ends[index] - begin)) {
+        begin = of->ends[index++];
+    }
+    return index;
 }
 
 struct message chunk_message(const struct chunk *chunk, uint32_t index, struct span topic)

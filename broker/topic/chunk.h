@@ -69,6 +69,7 @@ struct chunk {
     uint64_t gap_from;
     uint8_t gap_reason; /* enum gap_reason, if the first entry is a gap */
     bool has_gap;       /* it is */
+    bool tells_gap;     /* some entry is a gap, or in a filter's log the copy of one */
     /* written by the owner */
     uint32_t count;       /* messages; the owner's to read, others go by the tail that they were told */
     uint32_t measure;     /* bytes in the measuring lane; valid for others once sealed */
@@ -143,6 +144,12 @@ bool chunk_lane_make(struct chunk *chunk, enum lane lane, uint32_t count, struct
 
 /* Message `index` as it was published to this topic; not the gap. LANE_RAW must be there. Borrows from the chunk. */
 struct message chunk_message(const struct chunk *chunk, uint32_t index, struct span topic);
+
+/*
+ * Up to which entry, of those from `index` on and below `count`, a lane's readers may be sent its bytes: the first one
+ * that closes them (lane_write_gap()); `count`: none does.
+ */
+uint32_t chunk_sendable(const struct chunk *chunk, enum lane lane, uint32_t index, uint32_t count);
 
 /* Whether an entry is a gap. */
 static inline bool chunk_is_gap(const struct chunk *chunk, uint32_t index)

@@ -141,6 +141,11 @@ size_t lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, 
                                       : write_plain(dialect, &reply, out, room, needed);
 }
 
+bool lane_is_close(const char *frame, size_t size)
+{
+    return size > 0 && (uint8_t)frame[0] == (0x80 | WS_CLOSE);
+}
+
 struct span lane_raw_payload(const char *frame, size_t size)
 {
     uint8_t length = (uint8_t)frame[1] & 0x7F;

@@ -68,10 +68,13 @@ size_t lane_write(struct lane_writer *writer, enum lane lane, const struct messa
 
 /*
  * Writes a gap as a lane's readers are told of it, as lane_write(). Deflated lanes have it plain. The raw dialect has
- * no words for it: its readers are closed (4409), by a frame that stands in the log like any other. What follows in the
- * log may still be sent to them; a client that was closed does not look at it (RFC 6455 5.5.1).
+ * no words for it: what stands there is a close frame, which is never sent, for nothing may follow one (RFC
+ * 6455 5.5.1). It marks the place where whoever delivers closes these readers (4409).
  */
 size_t lane_write_gap(enum lane lane, struct span topic, const struct gap *gap, char *out, size_t room, size_t *needed);
+
+/* Whether an entry's bytes in a lane are such a close frame. */
+bool lane_is_close(const char *frame, size_t size);
 
 /* The payload inside of one LANE_RAW frame, and its kind. */
 struct span lane_raw_payload(const char *frame, size_t size);

@@ -397,6 +397,10 @@ static void owner_publish(struct owner *owner, struct ticket *ticket)
     if (answer_repeated(owner, ticket)) {
         return;
     }
+    if (ticket->again) { /* only who was sent it first would know its key */
+        owner_refuse(owner, ticket, REPLY_UNCERTAIN);
+        return;
+    }
     uint32_t number = owner_topic(owner, ticket->hash, NULL, ticket_topic(ticket));
     if (!number) {
         owner_refuse(owner, ticket, REPLY_TOPICS_LIMIT);

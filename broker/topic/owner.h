@@ -105,6 +105,7 @@ struct owner {
     struct relay *relays_first; /* those that found no room in the link's ring */
     struct relay *relays_last;
     uint32_t relays_waiting;
+    uint64_t relays_bytes; /* of these */
     uint64_t early_bytes;
     uint32_t sweep_at;
     int64_t now_ms;  /* wall clock of this turn */
@@ -316,7 +317,7 @@ void owner_remote_destroy(struct owner *owner);
 /* Whether a filter of this host matches. */
 bool owner_filters_want(struct owner *owner, struct span name);
 
-/* Sends a relay, or keeps it until there is room. Takes it unless false: REMOTE_RELAYS_MAX wait. */
+/* Sends a relay, or keeps it until there is room. Takes it unless false: too many wait, or too much. */
 bool owner_relay(struct owner *owner, struct relay *relay);
 /* A message of a live topic for other hosts. */
 void owner_relay_live(struct owner *owner, uint32_t number, const struct ticket *ticket);

@@ -47,6 +47,7 @@ void owner_publish_logged(struct owner *owner, struct ticket *ticket)
             slab_give(&owner->pledges, number);
         }
         enum reply_error error = relay ? REPLY_UNAVAILABLE : REPLY_BUSY;
+        STATS_ADD(owner->stats, relays_refused, relay != NULL);
         relay_free(relay);
         owner_refuse(owner, ticket, error);
         return;
@@ -114,11 +115,6 @@ void owner_relayed(struct owner *owner, struct relay *relay)
 }
 
 /* --- early messages --- */
-
-static uint64_t relay_bytes(const struct relay *relay)
-{
-    return sizeof *relay + relay->topic_size + relay->key_size + relay->payload_size;
-}
 
 struct relay *owner_early_take(struct owner *owner, struct remote *remote)
 {

@@ -201,13 +201,29 @@ static bool relay_send(struct owner *owner, struct relay *relay)
     return ask_link(owner, &ask);
 }
 
+static bool relays_have_room(const struct owner *owner, const struct relay *relay)
+{
+    bool alone = owner->relays_waiting == 0;
+    return owner->relays_waiting < REMOTE_RELAYS_MAX &&
+           (alone || owner->relays_bytes + relay_bytes(relay) <= REMOTE_RELAY_BYTES_MAX);
+}
+
+/* One more waits, or one less. */
+static void relays_count(struct owner *owner, uint32_t waiting, uint64_t bytes)
+{
+    owner->relays_waiting = waiting;
+    owner->relays_bytes = bytes;
+    STATS_SET(owner->stats, relays_waiting, waiting);
+    STATS_SET(owner->stats, relays_waiting_bytes, bytes);
+}
+
 /* Those that wait keep their order. */
 bool owner_relay(struct owner *owner, struct relay *relay)
 {
     if (!owner->relays_first && relay_send(owner, relay)) {
         return true;
     }
-    if (owner->relays_waiting == REMOTE_RELAYS_MAX) {
+    if (!relays_have_room(owner, relay)) {
         return false;
     }
     relay->next = NULL;
@@ -217,7 +233,7 @@ bool owner_relay(struct owner *owner, struct relay *relay)
         owner->relays_first = relay;
     }
     owner->relays_last = relay;
-    owner->relays_waiting++;
+    relays_count(owner, owner->relays_waiting + 1, owner->relays_bytes + relay_bytes(relay));
     return true;
 }
 
@@ -225,11 +241,12 @@ static void relays_flush(struct owner *owner)
 {
     while (owner->relays_first) {
         struct relay *next = owner->relays_first->next; /* the relay is not ours once it is sent */
+        uint64_t bytes = relay_bytes(owner->relays_first);
         if (!relay_send(owner, owner->relays_first)) {
             return;
         }
         owner->relays_first = next;
-        owner->relays_waiting--;
+        relays_count(owner, owner->relays_waiting - 1, owner->relays_bytes - bytes);
     }
 }
 

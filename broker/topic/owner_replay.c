@@ -39,16 +39,26 @@ static uint64_t first_since(const struct topic *topic, uint64_t first, int64_t s
     return topic->log.tail + 1;
 }
 
+/* Whether the history begins with the gap between two epochs. */
+static bool begins_with_epoch(const struct topic *topic, uint64_t kept)
+{
+    const struct chunk *chunk = log_find(&topic->log, kept);
+    return chunk && chunk_is_gap(chunk, (uint32_t)(kept - chunk->base)) && chunk->gap_reason == GAP_EPOCH;
+}
+
 /* From a time: a topic that was not named. */
 static void piece_begin_since(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t kept,
                               int64_t since_ms)
 {
+    struct place before = owner_place_at(owner, topic, kept - 1);
     piece->first = first_since(topic, kept, since_ms);
     /* all that is kept is newer, and older ones are gone: some of these may have been newer, too */
-    piece->lost = piece->first == kept && kept > 1 && kept <= topic->log.tail;
-    piece->reason = GAP_EXPIRED;
-    piece->gap_from = 1;
-    piece->gap_to = owner_place_at(owner, topic, kept - 1).offset;
+    bool older = piece->first == kept && kept > 1 && kept <= topic->log.tail;
+    piece->lost = older && !begins_with_epoch(topic, kept);  /* that tells of itself */
+    piece->reason = before.offset ? GAP_EXPIRED : GAP_EPOCH; /* of its own epoch nothing is missing: of a former one */
+    piece->gap_from = before.offset ? 1 : 0;
+    piece->gap_to = before.offset;
+    piece->epoch = before.epoch;
     if (!piece->lost && piece->first > piece->last + 1) {
         piece->first = piece->last + 1; /* what is not told yet comes by itself, and may be new */
     }
@@ -64,11 +74,15 @@ static void piece_begin_at(struct owner *owner, const struct topic *topic, struc
     }
     struct place place;
     enum history_status status = owner_place_find(owner, topic, kept, epoch, position->offset, &place);
+    if (status == HISTORY_AHEAD) { /* of what is lost: all that there is begins anew */
+        place = owner_place_at(owner, topic, kept - 1);
+    }
     piece->lost = status != HISTORY_REACHES;
-    piece->first = status == HISTORY_AHEAD ? kept : place.position + 1;
+    piece->first = place.position + 1;
     piece->reason = status == HISTORY_EXPIRED ? GAP_EXPIRED : GAP_EPOCH;
     piece->gap_from = status == HISTORY_EXPIRED ? position->offset + 1 : 0;
-    piece->gap_to = status == HISTORY_AHEAD ? owner_place_at(owner, topic, kept - 1).offset : place.offset;
+    piece->gap_to = place.offset;
+    piece->epoch = place.epoch;
 }
 
 /*
@@ -90,7 +104,6 @@ static void piece_add(struct owner *owner, uint32_t number, struct replay_ask *a
     uint64_t kept = log_first(&topic->log, &limits, owner->now_ms);
     piece->hash = topic->link.hash;
     piece->name = name_share(topic->name);
-    piece->epoch = topic->epoch;
     piece->last = told(owner, topic, ask->shard);
     if (position) {
         piece_begin_at(owner, topic, piece, kept, position, (int64_t)ask->since_ms);

@@ -28,8 +28,8 @@
  * answered. If it can't reach Redis, they are worked with what is here, or refused (unavailable) if that is nothing.
  *
  * Bounds: early messages by number a topic and by bytes a shard (policy: dropped, counted, fetched again); parked asks
- * a shard (refused); publishes at the link a shard (refused); relays that found the link's ring full (live: dropped for
- * other hosts and counted; logged: refused).
+ * a shard (refused); publishes at the link a shard (refused); relays that found the link's ring full, by number and by
+ * bytes a shard (live: dropped for other hosts and counted; logged: refused and counted).
  *
  * Thread: the shard's. Files: owner_remote.c (interest, parking, relays, live topics), owner_logged.c.
  */
@@ -44,6 +44,7 @@
 #define REMOTE_PARKED_MAX      (1u << 20)  /* a shard */
 #define REMOTE_PLEDGES_MAX     (1u << 20)  /* a shard */
 #define REMOTE_RELAYS_MAX      1024u       /* a shard: those that wait for room in the link's ring */
+#define REMOTE_RELAY_BYTES_MAX (16u << 20) /* a shard: of these. One may wait alone, however large */
 
 enum remote_interest {
     REMOTE_WANTING, /* TELL_WANTED is awaited */

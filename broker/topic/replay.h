@@ -20,7 +20,7 @@ struct replay_piece {
     uint64_t hash;       /* of the name */
     struct name *name;   /* reference */
     struct chunk *chunk; /* reference on the chunk with message `first`; NULL: nothing to replay */
-    uint64_t epoch;      /* the one that is valid now */
+    uint64_t epoch;      /* of the message before `first`, or of `first`, with which the subscriber goes on */
     uint64_t first;      /* position: earlier ones the subscriber has, or is told that they are lost */
     uint64_t last;       /* what the asking shard has been told */
     bool lost;           /* a gap is to be told */

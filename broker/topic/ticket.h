@@ -25,6 +25,7 @@ struct ticket {
     uint16_t generation;          /* of that connection: if it differs when the ticket is back, nobody waits any more */
     uint8_t shard;
     uint8_t kind; /* enum payload_kind */
+    bool again;   /* the publish was sent to another broker before */
     uint8_t topic_size;
     uint8_t key_size;
     uint8_t id_size;

@@ -77,7 +77,7 @@ enum shoal_retry {
     X(IN_CALLBACK, NEVER, "in_callback",                                                                               \
       "A function that waits was called in a callback: use the one with a callback.")                                  \
     X(UNCERTAIN, CHECK, "uncertain",                                                                                   \
-      "The broker restarted or was away too long: the message may have been published before, or not.")                \
+      "The broker restarted, is another one, or was away too long: perhaps the message was published, perhaps not.")   \
     X(PROTOCOL, NEVER, "protocol", "The broker sent what the protocol does not allow: check that versions match.")     \
     X(MESSAGE_INVALID, NEVER, "message_invalid", "The payload is not what its kind says: check the JSON or UTF-8.")    \
     X(TOPIC_INVALID, NEVER, "topic_invalid",                                                                           \
@@ -238,8 +238,9 @@ SHOAL_API enum shoal_error shoal_options_set_window(struct shoal_options *option
 SHOAL_API enum shoal_error shoal_options_set_window_waits(struct shoal_options *options, bool waits);
 /*
  * What becomes of publishes of which nobody knows whether they arrived, when the broker has restarted (it has forgotten
- * the keys): false: they fail with SHOAL_ERROR_UNCERTAIN, and nothing is ever doubled. true: they are published again,
- * and nothing is ever lost. Default: false.
+ * the keys; those of logged topics are in Redis, so these are published again safely), or is another one: false: they
+ * fail with SHOAL_ERROR_UNCERTAIN, and nothing is ever doubled. true: they are published again, and nothing is ever
+ * lost. Default: false.
  */
 SHOAL_API enum shoal_error shoal_options_set_republish(struct shoal_options *options, bool republish);
 /* Called at each change of state. NULL: nobody. */

@@ -93,6 +93,7 @@ static struct shoal_client *client_create(const struct shoal_options *options)
     client->backoff_random = random_u64();
     link_init(&client->link, random_u64());
     bool made = window_init(&client->window, options->window_messages, options->window_bytes, random_u64());
+    client->window.doubles = options->republish;
     if (!made || (!options->poll && !pipe_init(client->wake))) {
         client_free(client);
         return NULL;

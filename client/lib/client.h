@@ -79,7 +79,7 @@ struct shoal_client {
     struct subscriptions subscriptions;
     struct bytes control; /* records that go out before all others: auth, unsubscribe */
     /* of the broker that was connected last */
-    uint64_t instance; /* 0: none yet */
+    struct window_broker broker; /* instance 0: none yet */
     uint32_t payload_bytes_max;
 };
 

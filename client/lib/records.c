@@ -47,6 +47,7 @@ static enum shoal_error error_of(enum reply_error error)
         [REPLY_DRAINING] = SHOAL_ERROR_DRAINING,
         [REPLY_UNSUPPORTED] = SHOAL_ERROR_UNSUPPORTED,
         [REPLY_UNAVAILABLE] = SHOAL_ERROR_UNAVAILABLE,
+        [REPLY_UNCERTAIN] = SHOAL_ERROR_UNCERTAIN,
     };
     bool known = error < sizeof errors / sizeof errors[0] && errors[error] != SHOAL_OK;
     return known ? errors[error] : SHOAL_ERROR_BROKER;
@@ -56,18 +57,23 @@ static enum shoal_error error_of(enum reply_error error)
 
 /* What is known of a publish when a connection begins. */
 struct greeting {
-    uint64_t instance;
+    struct window_broker broker;
     int64_t now_ms;
     int64_t remembered_ms; /* for how long the broker surely remembers a key */
     size_t record_bytes_max;
 };
 
-/* It may have been published, and the broker would not know it again. */
+/*
+ * It may have been published, and the broker would not know it again: but for one of the same federation, which knows
+ * what was published to logged topics, and refuses the others.
+ */
 static bool is_uncertain(const struct publish *publish, const void *what)
 {
     const struct greeting *greeting = what;
+    bool same = publish->broker.instance == greeting->broker.instance;
+    bool joined = greeting->broker.federation && publish->broker.federation == greeting->broker.federation;
     return publish->sent_ms != 0 &&
-           (publish->instance != greeting->instance || greeting->now_ms - publish->sent_ms >= greeting->remembered_ms);
+           (!(same || joined) || greeting->now_ms - publish->sent_ms >= greeting->remembered_ms);
 }
 
 static bool is_too_large(const struct publish *publish, const void *what)
@@ -79,7 +85,7 @@ static void hello(struct shoal_client *client, const struct reply *reply)
 {
     struct publish_list failed = {0};
     struct greeting greeting = {
-        .instance = reply->instance,
+        .broker = {reply->instance, reply->federation},
         .now_ms = clock_ms(),
         .remembered_ms = reply->idempotency_ms - reply->idempotency_ms / 10,
         .record_bytes_max = (size_t)reply->payload_bytes_max + BIN_OVERHEAD_BYTES_MAX,
@@ -90,7 +96,7 @@ static void hello(struct shoal_client *client, const struct reply *reply)
     window_fail(&client->window, is_too_large, &greeting, SHOAL_ERROR_PAYLOAD_TOO_LARGE, &failed);
     window_rewind(&client->window);
     client_reports(client);
-    client->instance = reply->instance;
+    client->broker = greeting.broker;
     client->payload_bytes_max = reply->payload_bytes_max;
     client_unlock(client);
     client->greeted = true;
@@ -175,7 +181,7 @@ static bool establish(struct shoal_client *client, struct shoal_subscription *su
 {
     bool anew = !subscription->established || subscription->restarts;
     bool unknown =
-        subscription->restarts || (!anew && subscription->wild && subscription->instance != client->instance);
+        subscription->restarts || (!anew && subscription->wild && subscription->instance != client->broker.instance);
     if (anew) {
         positions_free(&subscription->positions);
         subscription->since_ms = reply->time_ms;
@@ -184,7 +190,7 @@ static bool establish(struct shoal_client *client, struct shoal_subscription *su
         subscription->position = (struct shoal_position){reply->epoch, reply->offset};
     subscription->established = true;
     subscription->restarts = false;
-    subscription->instance = client->instance;
+    subscription->instance = client->broker.instance;
     subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_LIVE);
     return unknown;
 }

@@ -71,7 +71,7 @@ bool window_put(struct window *window, struct command *command, shoal_on_ack *on
     return true;
 }
 
-struct publish *window_send(struct window *window, size_t room, int64_t now_ms, uint64_t instance)
+struct publish *window_send(struct window *window, size_t room, int64_t now_ms, const struct window_broker *broker)
 {
     while (window->unsent < window->next && !*slot_of(window, window->unsent))
         window->unsent++; /* done before it was sent again */
@@ -80,7 +80,10 @@ struct publish *window_send(struct window *window, size_t room, int64_t now_ms, 
     struct publish *publish = *slot_of(window, window->unsent++);
     if (publish->sent_ms == 0) {
         publish->sent_ms = now_ms;
-        publish->instance = instance;
+        publish->broker = *broker;
+    } else {
+        bool again = publish->broker.instance != broker->instance && !window->doubles;
+        bin_publish_again(publish->record, publish->size, again);
     }
     return publish;
 }

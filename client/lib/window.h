@@ -5,8 +5,9 @@
  *                                                 ▲ unsent                           a slot is number mod capacity
  *
  * A publish is encoded once, with its id and key, when it is put in; sending it again after a cut is sending the same
- * bytes. Ids are 1 to 2^31 - 1, given round robin: larger ones are those of other commands. Acknowledgements may come
- * in any order; a slot is used again when all before it are done.
+ * bytes, but for a bit that tells another broker than the first that it is not the first. Ids are 1 to 2^31 - 1, given
+ * round robin: larger ones are those of other commands. Acknowledgements may come in any order; a slot is used again
+ * when all before it are done.
  *
  * Bounded by messages and bytes. Plain data: whoever calls holds the client's lock.
  */
@@ -18,14 +19,20 @@
 
 #define PUBLISH_IDS 0x7FFFFFFFu /* ids of publishes are 1 to this */
 
+/* Who is published to, as far as it matters for what was sent before. */
+struct window_broker {
+    uint64_t instance;
+    uint64_t federation; /* 0: none */
+};
+
 struct publish {
     struct publish *next; /* in a list of those that are done */
     shoal_on_ack *on_ack; /* NULL: nobody asks */
     void *context;
     enum shoal_error error; /* done: what on_ack is told */
     struct shoal_position position;
-    int64_t sent_ms;   /* when it was first sent; 0: never */
-    uint64_t instance; /* of the broker that it was first sent to */
+    int64_t sent_ms;             /* when it was first sent; 0: never */
+    struct window_broker broker; /* that it was first sent to */
     size_t size;
     char record[];
 };
@@ -40,6 +47,7 @@ struct window {
     uint64_t unsent;
     uint64_t next;
     uint64_t nonce; /* the first half of the library's keys: another one in each client */
+    bool doubles;   /* rather twice than not at all: brokers are not told that another one was sent it before */
 };
 
 /* A list of publishes, for callbacks without the lock. */
@@ -64,7 +72,7 @@ size_t window_size_of(const struct command *command);
 bool window_put(struct window *window, struct command *command, shoal_on_ack *on_ack, void *context);
 
 /* The next one to be sent, which then counts as sent. NULL: none, or its record has more than `room` bytes. */
-struct publish *window_send(struct window *window, size_t room, int64_t now_ms, uint64_t instance);
+struct publish *window_send(struct window *window, size_t room, int64_t now_ms, const struct window_broker *broker);
 
 /* The broker has refused it for now, and is going away: it has surely not been published, and waits for the next one.
  */

@@ -179,7 +179,7 @@ static void batch_publishes(struct shoal_client *client, size_t most, int64_t no
     const struct publish *publish;
     size_t waiting = bytes_waiting(&client->batch);
     size_t room = waiting == 0 ? SIZE_MAX : waiting < most ? most - waiting : 0;
-    while ((publish = window_send(&client->window, room, now_ms, client->instance)) != NULL) {
+    while ((publish = window_send(&client->window, room, now_ms, &client->broker)) != NULL) {
         if (!bytes_add(&client->batch, publish->record, publish->size)) {
             window_rewind(&client->window); /* no memory: again later, the keys keep it from being doubled */
             return;

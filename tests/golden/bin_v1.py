@@ -50,7 +50,8 @@ def subscribe(v):
 
 def publish(v):
     key = text(v.get("key", ""))
-    head = pack("<IBBB", v["id"], KINDS[v["kind"]], len(text(v["topic"])), len(key))
+    kind = KINDS[v["kind"]] | (0x80 if v.get("again") else 0)
+    head = pack("<IBBB", v["id"], kind, len(text(v["topic"])), len(key))
     return record(0x03, head + text(v["topic"]) + key + bytes.fromhex(v["payload"]))
 
 
@@ -58,7 +59,8 @@ def hello(v):
     names = [text(v[name]) for name in ("server", "node", "session")]
     limits = ("payload_bytes_max", "subscriptions_max", "heartbeat_interval_ms", "idempotency_ms")
     head = pack("<BBBB", 1, *map(len, names)) + pack("<IIII", *(v[name] for name in limits))
-    return record(0x81, head + pack("<QQ", v["time_ms"], int(v["instance"], 16)) + b"".join(names))
+    federation = pack("<Q", int(v["federation"], 16)) if "federation" in v else b""
+    return record(0x81, head + pack("<QQ", v["time_ms"], int(v["instance"], 16)) + b"".join(names) + federation)
 
 
 def ok(v):
@@ -104,6 +106,8 @@ VECTORS = [
     {"op": "unsubscribe", "id": 0x80000001, "topic": "demo/#"},
     {"op": "publish", "id": 5, "topic": "demo/hello", "kind": "text", "payload": b"hello, world".hex()},
     {"op": "publish", "id": 6, "topic": "a", "kind": "json", "key": "order-17", "payload": b'{"n":1}'.hex()},
+    {"op": "publish", "id": 6, "topic": "a", "kind": "json", "key": "order-17", "again": True,
+     "payload": b'{"n":1}'.hex()},
     {"op": "publish", "id": 0xFFFFFFFF, "topic": "a", "kind": "binary", "payload": ""},
     {"op": "publish", "id": 7, "topic": "t" * 255, "kind": "binary", "key": "k" * 128, "payload": "00ff" * 100},
     {"op": "auth", "id": 8, "token": "x.y.z"},
@@ -111,6 +115,9 @@ VECTORS = [
     {"op": "hello", "server": "shoald/0.1.0", "node": "reef", "session": "0-1-2", "payload_bytes_max": 1048576,
      "subscriptions_max": 1000, "heartbeat_interval_ms": 30000, "idempotency_ms": 300000, "time_ms": 1763700000000,
      "instance": "00112233445566ff"},
+    {"op": "hello", "server": "shoald/0.1.0", "node": "", "session": "0-1-2", "payload_bytes_max": 1048576,
+     "subscriptions_max": 1000, "heartbeat_interval_ms": 30000, "idempotency_ms": 300000, "time_ms": 1763700000000,
+     "instance": "00112233445566ff", "federation": "ffeeddccbbaa9988"},
     {"op": "ok", "id": 3, "epoch": EPOCH, "offset": 41, "recovered": True, "time_ms": 1763700000000},
     {"op": "ok", "id": 4, "epoch": EPOCH, "offset": 90, "recovered": False, "time_ms": 1763700000000},
     {"op": "ok", "id": 8, "time_ms": 1763700000000},

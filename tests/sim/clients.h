@@ -94,15 +94,18 @@ struct clients {
     struct client *clients;
     uint32_t count;
     struct inflater inflater;
-    bool draining; /* the broker is going away, and may refuse and close */
+    uint32_t hosts;       /* that there are, or were */
+    uint32_t host_killed; /* that is not there any more; UINT32_MAX: none */
+    bool draining;        /* the broker is going away, and may refuse and close */
     enum sabotage sabotage;
     uint64_t sabotage_at; /* delivered messages */
     bool sabotaged;
     const struct follow *sabotage_follow; /* of a swap or deafness */
     uint32_t sabotage_publish;            /* of a swap: held back */
     uint64_t sabotage_offset;
-    uint64_t moved;                                             /* bytes read and written, to see when all is silent */
-    uint32_t answers, refusals, resumes, gaps, closes, repeats; /* seen, to see that a run is worth something */
+    uint64_t moved; /* bytes read and written, to see when all is silent */
+    uint32_t answers, refusals, resumes, returns, gaps, closes,
+        repeats; /* seen, to see that a run is worth something */
 };
 
 void clients_init(struct clients *clients, const struct profile *profile, const struct config *config,
@@ -160,6 +163,8 @@ bool client_name(struct clients *clients, const struct client *client, uint32_t 
 
 /* A position to begin a topic at: where it was, or some messages before, or one that was never. False: none. */
 bool client_position(struct clients *clients, const struct client *client, uint32_t number, struct position *position);
+
+bool client_may_return(const struct clients *clients, const struct client *client);
 
 /* A message has come for a follow: to its checker, unless sabotaged. */
 void client_deliver(struct clients *clients, struct follow *follow, uint32_t publish, uint64_t epoch, uint64_t offset);

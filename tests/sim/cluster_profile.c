@@ -91,6 +91,7 @@ void cluster_profile_make(struct cluster_profile *profile, uint64_t seed, uint32
     profile->stream_max = profile->calm ? 100000 : ONE_OF(&chance, 1, 10, 1000);
     make_redis(profile, &chance, seed);
     make_links(profile, &chance);
+    profile->redis.mischief.scarcity = (uint16_t)ONE_OF(&chance, 0, 0, 50, 1000);
 }
 
 void cluster_servers_write(const struct cluster_profile *profile, char *out, size_t room)

@@ -196,6 +196,8 @@ static void sabotage_redis(struct cluster_world *world)
         redis_sim_sabotage(world->redis, "shoal:{live/");
     } else if (world->options->sabotage == CLUSTER_SABOTAGE_LOSE_LAST) {
         redis_sim_sabotage(world->redis, "shoal:{logged/");
+    } else if (world->options->sabotage == CLUSTER_SABOTAGE_STARVE) {
+        redis_sim_starve(world->redis, 5000);
     }
 }
 
@@ -246,8 +248,10 @@ static void settle(struct cluster_world *world)
 {
     redis_sim_calm(world->redis);
     come_to_rest(world);
-    publish_last(world);
-    come_to_rest(world);
+    if (world->options->sabotage != CLUSTER_SABOTAGE_STARVE) {
+        publish_last(world);
+        come_to_rest(world);
+    }
     if (!failed(world)) {
         check_cluster_settled(world);
     }
@@ -288,6 +292,7 @@ static void leave(struct cluster_world *world)
 static bool sabotaged(const struct cluster_world *world)
 {
     bool found = redis_sim_sabotaged(world->redis);
+    found |= world->options->sabotage == CLUSTER_SABOTAGE_STARVE && redis_sim_counters(world->redis)->scarcities > 0;
     for (uint32_t i = 0; i < world->profile.shards; i++) {
         found |= world->shards[0][i].sabotaged;
     }

@@ -24,6 +24,7 @@ enum cluster_sabotage {
     CLUSTER_SABOTAGE_TWICE,     /* it takes one twice */
     CLUSTER_SABOTAGE_LOSE_LIVE, /* Redis does not deliver a live message */
     CLUSTER_SABOTAGE_LOSE_LAST, /* nor a logged one */
+    CLUSTER_SABOTAGE_STARVE,    /* links find no memory for many a message, and nothing comes after it */
     CLUSTER_SABOTAGE_LEAK_NAME, /* a shard forgets a reference */
     CLUSTER_SABOTAGES,
 };

@@ -125,6 +125,10 @@ static void gap_of_stream(struct follow *follow, struct record *record, uint32_t
     }
     *last = to;
     *known = epoch;
+    if (follow->wild) {
+        follow->starts[topic] = to;
+        follow->anew_at[topic] = of_epoch ? record->step : follow->anew_at[topic];
+    }
 }
 
 void follow_gap(struct follow *follow, struct record *record, uint32_t topic, enum gap_reason reason, uint64_t epoch,
@@ -175,7 +179,9 @@ bool follow_expects(const struct follow *follow, const struct record *record, ui
     if (follow->anew_at[topic] && publish->sent_at <= follow->anew_at[topic]) {
         return false; /* it may be of the life that is over, as was told: its offset says nothing in this one */
     }
-    bool reaches_back = follow->named >> topic & 1 || record->topics[topic].history_messages;
+    /* Of a live topic that came from elsewhere a host has just what it was following itself. */
+    bool replayed = record->topics[topic].logged || !record->federated;
+    bool reaches_back = (follow->named >> topic & 1 && replayed) || record->topics[topic].history_messages;
     return publish->sent_at > follow->since || (reaches_back && publish->sent_at > follow->came_first);
 }
 

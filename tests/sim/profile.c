@@ -94,7 +94,7 @@ static void make_federation(struct profile *profile, struct chance *chance, uint
     profile->hosts = ONE_OF(chance, 2, 2, 3);
     profile->shards = ONE_OF(chance, 1, 2, 3);
     profile->overlaps = false; /* whose a gap is could not be told */
-    profile->drain_at = profile->reload = 0;
+    profile->kill_at = !calm && chance_below(chance, 3) == 0 ? 1 + chance_below(chance, profile->steps) : 0;
     uint32_t backlog = calm ? 1000000000 : ONE_OF(chance, 10000, 1000000);
     uint32_t kept = calm ? 100000 : ONE_OF(chance, 3, 20, 300);
     int size = snprintf(

@@ -34,6 +34,7 @@ struct profile {
     uint32_t clients;
     uint32_t steps;
     uint32_t drain_at; /* the step in which the broker begins to go away; 0: never */
+    uint32_t kill_at;  /* the step in which a host is killed, of several, and another one is started; 0: never */
     uint16_t jump;     /* in 1000 steps the clock jumps */
     uint16_t reload;   /* in 10000 steps the configuration is taken anew */
     bool overlaps;     /* clients follow names that cover the same topics */

@@ -161,6 +161,10 @@ static void evict_one(struct redis_sim *sim)
         SIM_TRACE(sim, "server %u evicts %s", process->server, key->name.data);
         sim->counters.evictions++;
         sim->amnesias++;
+        const struct span told[] = {SPAN_LITERAL("DEL"), blob_span(&key->name)};
+        if (!process->ghost) {
+            process_replicate(process, 2, told); /* else it would do later what the master did, at another state */
+        }
         store_drop(store, blob_span(&key->name));
     }
 }
@@ -286,6 +290,7 @@ void redis_sim_calm(struct redis_sim *sim)
 {
     sim->calm = true;
     sim->options.output_max = 0;
+    sim->options.mischief.scarcity = 0;
     for (struct process *process = sim->processes; process; process = process->next) {
         process->ends_us = process->paused_until_us = process->full_until_us = process->loading_until_us = 0;
     }

@@ -154,11 +154,10 @@ static const char *subscribing_word(struct span word)
     return NULL;
 }
 
-/* The replica will do the same, later. */
-static void replicate(struct process *process, const struct packet *packet)
+void process_replicate(struct process *process, uint32_t count, const struct span *words)
 {
     struct redis_sim *sim = process->sim;
-    struct packet *copy = packet_create(packet->count, packet->words);
+    struct packet *copy = packet_create(count, words);
     copy->due_us = sim_redis_now_us(sim);
     packets_push(&sim->servers[process->server].changes, copy);
     replica_follow(sim, process->server, sim_redis_now_us(sim) - sim->options.lag_us_max);
@@ -205,7 +204,7 @@ static struct redis_value work(struct process *process, struct sim_redis *redis,
     process->mind.store->now_ms = now_us / 1000;
     struct redis_value reply = redis_command(&process->mind, packet->count, packet->words, &wrote);
     if (wrote && !process->ghost && reply.kind != REDIS_FAILURE) {
-        replicate(process, packet);
+        process_replicate(process, packet->count, packet->words);
     }
     return reply;
 }

@@ -98,6 +98,7 @@ struct redis_sim {
     uint64_t amnesias;
     const char *sabotage; /* channel prefix; NULL: none */
     bool sabotaged;
+    bool armed; /* the link has no memory for what it was handed (scarce.h) */
 };
 
 struct sim_redis_room {
@@ -141,6 +142,9 @@ struct store *process_end(struct process *process);
 
 /* Works one command of a connection. */
 void process_work(struct process *process, struct sim_redis *redis, const struct packet *packet);
+
+/* The replica will do the same, later. Not of a ghost. */
+void process_replicate(struct process *process, uint32_t count, const struct span *words);
 
 /* The replica does what is older than that. */
 void replica_follow(struct redis_sim *sim, uint32_t server, int64_t until_us);

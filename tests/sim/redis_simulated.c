@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "redis_sim.h"
+#include "scarce.h"
 
 /* --- chance and time --- */
 
@@ -216,11 +217,19 @@ void connection_break(struct sim_redis *redis, const char *reason)
     connection_release(redis);
 }
 
+/* What could not be met, for nobody asked for memory, is over; else it is counted. */
+static void disarm(struct redis_sim *sim)
+{
+    sim->counters.scarcities += sim->armed && !scarce_disarm();
+    sim->armed = false;
+}
+
 static struct redis *sim_redis_connect(struct redis_room *room, const char *host, uint16_t port, bool tls)
 {
     CHECK(!tls);
     (void)port;
     struct redis_sim *sim = ((struct sim_redis_room *)room)->sim;
+    disarm(sim);
     uint32_t server = (uint32_t)strtoul(host + strlen("redis"), NULL, 10);
     CHECK_MSG(strncmp(host, "redis", 5) == 0 && server < sim->options.servers, "no such host: %s", host);
     struct sim_redis *redis = calloc(1, sizeof *redis);
@@ -262,6 +271,7 @@ static void sim_redis_send(struct redis *base, uint32_t count, const struct span
 {
     struct sim_redis *redis = (struct sim_redis *)base;
     CHECK(redis->held && count > 0);
+    disarm(redis->sim);
     if (redis->closed_told) {
         return;
     }
@@ -271,10 +281,27 @@ static void sim_redis_send(struct redis *base, uint32_t count, const struct span
     }
 }
 
+static bool is_message(const struct redis_event *event)
+{
+    const struct redis_value *value = event->value;
+    return value && value->kind == REDIS_ARRAY && value->count >= 3 &&
+           memmem(value->items[0].text.data, value->items[0].text.size, "message", strlen("message")) != NULL;
+}
+
+static void perhaps_arm(struct redis_sim *sim, const struct redis_event *event)
+{
+    uint32_t scarcity = sim->options.mischief.scarcity;
+    if (scarcity && is_message(event) && sim_redis_random(sim, 10000) < scarcity) {
+        sim->armed = true;
+        scarce_arm();
+    }
+}
+
 static bool sim_redis_next(struct redis *base, struct redis_event *event)
 {
     struct sim_redis *redis = (struct sim_redis *)base;
     CHECK(redis->held);
+    disarm(redis->sim);
     redis_sim_turn(redis->sim);
     news_free(redis->shown);
     redis->shown = NULL;
@@ -290,6 +317,7 @@ static bool sim_redis_next(struct redis *base, struct redis_event *event)
         .value = redis->shown->kind == REDIS_VALUE ? &redis->shown->value : NULL,
         .reason = redis->shown->reason,
     };
+    perhaps_arm(redis->sim, event);
     return true;
 }
 
@@ -311,6 +339,7 @@ static void sim_redis_wait(struct redis_room *room, int64_t timeout_us)
 {
     (void)timeout_us; /* the test moves the clock */
     struct redis_sim *sim = ((struct sim_redis_room *)room)->sim;
+    disarm(sim);
     for (struct sim_redis *redis = sim->connections; redis; redis = redis->next) {
         if (redis->held && redis->base.room == room) {
             transmit(redis);
@@ -481,6 +510,11 @@ uint32_t redis_sim_subscriptions(const struct redis_sim *sim, uint32_t server)
         count += here ? redis->channels.count + redis->patterns.count : 0;
     }
     return count;
+}
+
+void redis_sim_starve(struct redis_sim *sim, uint16_t in_10000)
+{
+    sim->options.mischief.scarcity = in_10000;
 }
 
 void redis_sim_sabotage(struct redis_sim *sim, const char *channel_prefix)

@@ -39,6 +39,7 @@ struct redis_mischief {
     uint16_t evictions; /* a key is evicted */
     uint16_t floods;    /* memory is full for a while: writes are refused */
     uint16_t forgets;   /* scripts are forgotten */
+    uint16_t scarcity;  /* in 1/10000 of the messages that a link takes: it has no memory for it (scarce.h) */
 };
 
 struct redis_sim_options {
@@ -87,7 +88,7 @@ struct store *redis_sim_store(struct redis_sim *sim, uint32_t server);
 /* Things that have gone so far. */
 struct redis_sim_counters {
     uint64_t commands, pushes, breaks, silences, holds, pauses, restarts, snapshots, losses, failovers, evictions;
-    uint64_t floods, forgets, overflows;
+    uint64_t floods, forgets, overflows, scarcities;
 };
 const struct redis_sim_counters *redis_sim_counters(const struct redis_sim *sim);
 
@@ -99,6 +100,9 @@ uint32_t redis_sim_connections(const struct redis_sim *sim);
 uint32_t redis_sim_subscriptions(const struct redis_sim *sim, uint32_t server);
 
 /* --- to break a run on purpose --- */
+
+/* From now on the links find no memory for so many messages of 10000, as in redis_mischief. */
+void redis_sim_starve(struct redis_sim *sim, uint16_t in_10000);
 
 /* The next message of a channel that begins with this is not pushed to anybody, though all connections live. Borrows.
  */

@@ -23,7 +23,7 @@ bool wire_connect(struct wire *wire, uint32_t shard)
         return false;
     }
     wire->state = WIRE_RESPONSE;
-    wire->ended = wire->told_end = wire->finishing = false;
+    wire->ended = wire->told_end = wire->told_close = wire->finishing = false;
     wire->used = 0;
     return true;
 }
@@ -254,6 +254,7 @@ static struct wire_news frame_event(struct wire *wire, const struct ws_event *ev
         }
         break;
     case WS_EVENT_CLOSE:
+        wire->told_close = true;
         return (struct wire_news){.kind = WIRE_CLOSE, .status = event->close_code};
     case WS_EVENT_ERROR:
         verdict_fail(wire->verdict, CHECK_PROTOCOL, "the broker sends broken frames: %s", event->problem);
@@ -270,6 +271,9 @@ static struct wire_news next_frame(struct wire *wire)
     struct wire_news news = {.kind = WIRE_NOTHING};
     while (news.kind == WIRE_NOTHING && buffer_waiting(&wire->in)) {
         struct ws_event event;
+        if (wire->told_close) {
+            return broken(wire, "something follows a close frame");
+        }
         size_t taken = ws_reader_feed(&wire->reader, wire->in.bytes + wire->in.at, buffer_waiting(&wire->in), &event);
         news = frame_event(wire, &event);
         buffer_take(&wire->in, taken);

@@ -52,9 +52,10 @@ struct wire {
     struct inflater *inflater;
     uint32_t link;
     enum wire_state state;
-    bool ended;     /* the network has no more for us */
-    bool told_end;  /* and WIRE_END was given */
-    bool finishing; /* a close frame was sent or received: nothing more is sent but what waits */
+    bool ended;      /* the network has no more for us */
+    bool told_end;   /* and WIRE_END was given */
+    bool told_close; /* a close frame was received: nothing may follow it */
+    bool finishing;  /* a close frame was sent or received: nothing more is sent but what waits */
     int end_status;
     struct buffer out;
     struct buffer in;

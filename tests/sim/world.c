@@ -10,7 +10,7 @@
 #include "check_spread.h"
 #include "sim_host.h"
 
-enum { SHARDS_OF_WORLD_MAX = 9 };
+enum { SHARDS_OF_WORLD_MAX = 12 };
 
 /* How long a world may take to come to rest, in rounds and in its own time. */
 #define SETTLE_ROUNDS_MAX 20000
@@ -32,7 +32,9 @@ struct world {
     struct sim_network *network;
     struct redis_sim *redis; /* NULL: one host alone */
     struct sim_host hosts[RECORD_HOSTS_MAX];
-    uint32_t shard_count; /* of all hosts, in a row */
+    uint32_t host_count;  /* ever made: one may be killed */
+    uint32_t shard_count; /* of all hosts that live, in a row */
+    uint32_t shard_hosts[SHARDS_OF_WORLD_MAX];
     struct shard *shards[SHARDS_OF_WORLD_MAX];
     struct io *rooms[SHARDS_OF_WORLD_MAX];
     struct verdict *verdict;
@@ -55,37 +57,42 @@ static struct config *config_make(const char *text)
     return config;
 }
 
-/* `number` among those of all hosts. */
+/* Shard `number` of the host that was made last. Its room has the next number in the network: see come() in clients.c.
+ */
 static void shard_make(struct world *world, uint32_t number)
 {
-    struct sim_host *host = &world->hosts[number / world->profile.shards];
-    world->rooms[number] = sim_room_create(world->network, &world->profile.io);
-    CHECK(io_listen(world->rooms[number], -1) == 0);
+    uint32_t at = world->shard_count++, of = world->host_count - 1;
+    struct sim_host *host = &world->hosts[of];
+    CHECK(at < SHARDS_OF_WORLD_MAX);
+    world->shard_hosts[at] = of;
+    world->rooms[at] = sim_room_create(world->network, &world->profile.io);
+    CHECK(io_listen(world->rooms[at], -1) == 0);
     const struct shard_setup setup = {
-        .shard = number % world->profile.shards,
+        .shard = number,
         .shard_count = world->profile.shards,
-        .io = world->rooms[number],
+        .io = world->rooms[at],
         .mesh = &host->mesh,
         .clock = &host->clock,
         .config = world->config,
         .connections = &host->connections,
-        .seed = world->options->seed + ((uint64_t)number << 32),
+        .seed = world->options->seed + ((uint64_t)(of * world->profile.shards + number) << 32),
         .link_peer = world->redis ? sim_host_link_peer(host) : 0,
     };
-    world->shards[number] = shard_create(&setup);
-    CHECK(world->shards[number]);
-    world->shards[number]->conns.send_ns = world->profile.send_ns;
+    world->shards[at] = shard_create(&setup);
+    CHECK(world->shards[at]);
+    world->shards[at]->conns.send_ns = world->profile.send_ns;
 }
 
-static void host_make(struct world *world, uint32_t number)
+static void host_make(struct world *world)
 {
+    uint32_t number = world->host_count++;
     struct sim_host *host = &world->hosts[number];
     sim_host_init(host, world->network, world->profile.shards, world->config->broker.mesh_slots, world->redis);
     if (world->redis) {
         sim_host_join(host, number, world->options->seed, world->redis, &world->profile.cluster);
     }
     for (uint32_t i = 0; i < world->profile.shards; i++) {
-        shard_make(world, number * world->profile.shards + i);
+        shard_make(world, i);
     }
 }
 
@@ -109,13 +116,11 @@ static void world_make(struct world *world, const struct seed_options *options, 
     profile_make(&world->profile, options->seed, options->steps, options->calm, federated);
     world->config = config_make(world->profile.config);
     world->network = sim_create(&world->profile.network);
-    world->shard_count = world->profile.hosts * world->profile.shards;
-    CHECK(world->shard_count <= SHARDS_OF_WORLD_MAX);
     if (federated) {
         world->redis = cluster_redis_create(&world->profile.cluster, sim_clock(world->network), options->trace);
     }
     for (uint32_t i = 0; i < world->profile.hosts; i++) {
-        host_make(world, i);
+        host_make(world);
     }
     record_init(&world->record, verdict);
     world->record.federated = federated;
@@ -131,8 +136,10 @@ static void world_free(struct world *world)
     for (uint32_t i = 0; i < world->shard_count; i++) {
         shard_destroy(world->shards[i]);
     }
-    for (uint32_t i = 0; i < world->profile.hosts; i++) {
-        sim_host_free(&world->hosts[i]);
+    for (uint32_t i = 0; i < world->host_count; i++) {
+        if (i != world->clients.host_killed) {
+            sim_host_free(&world->hosts[i]);
+        }
     }
     if (world->verdict->failures == 0) {
         check_references_end(world->verdict);
@@ -186,6 +193,32 @@ static void drain(struct world *world)
     }
 }
 
+/* Its connections break, what was in it is gone. Another one begins with nothing. */
+static void kill_host(struct world *world)
+{
+    uint32_t number = random_below(world, world->host_count), left = 0;
+    TRACE(world->verdict, "%llu: host %u is killed", (unsigned long long)world->record.step, number);
+    for (uint32_t i = 0; i < world->shard_count; i++) {
+        if (world->shard_hosts[i] == number) {
+            shard_destroy(world->shards[i]);
+        } else {
+            world->shards[left] = world->shards[i];
+            world->rooms[left] = world->rooms[i];
+            world->shard_hosts[left++] = world->shard_hosts[i];
+        }
+    }
+    world->shard_count = left;
+    sim_host_free(&world->hosts[number]);
+    world->clients.host_killed = number;
+    host_make(world);
+    world->clients.hosts = world->host_count;
+}
+
+static bool has_link(const struct world *world, uint32_t host)
+{
+    return world->redis && host != world->clients.host_killed;
+}
+
 /* Mostly a little, to what is due next; now and then far. */
 static void pass_time(struct world *world)
 {
@@ -208,7 +241,10 @@ static void step_federation(struct world *world)
     world->record.amnesia = redis_sim_amnesias(world->redis) > 0;
     uint32_t act = random_below(world, 4);
     if (act < 2) {
-        link_turn(world->hosts[random_below(world, world->profile.hosts)].link, 0);
+        uint32_t host = random_below(world, world->host_count);
+        if (has_link(world, host)) {
+            link_turn(world->hosts[host].link, 0);
+        }
     } else if (act == 2) {
         redis_sim_turn(world->redis);
     } else if (random_below(world, 20) == 0) {
@@ -224,6 +260,9 @@ static void step(struct world *world)
     }
     if (world->record.step == world->profile.drain_at) {
         drain(world);
+    }
+    if (world->record.step == world->profile.kill_at && !world->clients.draining) { /* the other one would not drain */
+        kill_host(world);
     }
     if (random_below(world, 10000) < world->profile.reload) {
         reload(world);
@@ -252,8 +291,10 @@ static void live(struct world *world)
 
 static void turn_all(struct world *world)
 {
-    for (uint32_t i = 0; i < world->profile.hosts && world->redis; i++) {
-        link_turn(world->hosts[i].link, 0);
+    for (uint32_t i = 0; i < world->host_count; i++) {
+        if (has_link(world, i)) {
+            link_turn(world->hosts[i].link, 0);
+        }
     }
     for (uint32_t i = 0; i < world->shard_count; i++) {
         turn(world, i);
@@ -273,8 +314,8 @@ static uint64_t moved_so_far(const struct world *world)
 static bool links_are_ready(const struct world *world)
 {
     char why[192];
-    for (uint32_t i = 0; i < world->profile.hosts && world->redis; i++) {
-        if (!link_is_ready(world->hosts[i].link, why, sizeof why)) {
+    for (uint32_t i = 0; i < world->host_count; i++) {
+        if (has_link(world, i) && !link_is_ready(world->hosts[i].link, why, sizeof why)) {
             return false;
         }
     }
@@ -405,9 +446,12 @@ static void sum_up(struct world *world, struct world_result *result)
     result->gaps = clients->gaps;
     result->closes = clients->closes;
     result->repeats = clients->repeats;
+    result->returns = clients->returns;
+    result->kills = clients->host_killed != UINT32_MAX;
+    result->drains = clients->draining;
     for (uint32_t i = 0; i < world->shard_count; i++) {
         const struct stats *stats = &world->shards[i]->stats;
-        result->mesh_full += mesh_full(&world->hosts[i / world->profile.shards].mesh, i % world->profile.shards);
+        result->mesh_full += mesh_full(&world->hosts[world->shard_hosts[i]].mesh, world->shards[i]->number);
         result->held += STATS_READ(stats, publishes_held);
         result->slow_disconnects += STATS_READ(stats, slow_disconnects);
         result->copies += STATS_READ(stats, filter_copies);

@@ -20,7 +20,7 @@
 /* What a run was worth. */
 struct world_result {
     struct seed_result seed;
-    uint64_t publishes, delivered, answers, refusals, resumes, gaps, closes, repeats;
+    uint64_t publishes, delivered, answers, refusals, resumes, returns, gaps, closes, repeats, kills, drains;
     uint64_t mesh_full, held, slow_disconnects, copies;
 };
 

@@ -20,6 +20,9 @@ static void add(const struct world_result *result)
     sum.gaps += result->gaps;
     sum.closes += result->closes;
     sum.repeats += result->repeats;
+    sum.returns += result->returns;
+    sum.kills += result->kills;
+    sum.drains += result->drains;
     sum.mesh_full += result->mesh_full;
     sum.held += result->held;
     sum.slow_disconnects += result->slow_disconnects;
@@ -37,11 +40,13 @@ static void run(const struct seed_options *options, struct seed_result *seed)
 static void print_worth(uint32_t count)
 {
     printf("world: %u seeds: %llu published, %llu answered, %llu refused, %llu repeated; %llu delivered, %llu copied "
-           "to filters, %llu resumes, %llu gaps, %llu closes; %llu full rings, %llu answers held, %llu slow\n",
+           "to filters, %llu resumes, %llu of filters, %llu gaps, %llu closes; %llu full rings, %llu answers held, "
+           "%llu slow; %llu hosts killed, %llu worlds drained\n",
            count, (unsigned long long)sum.publishes, (unsigned long long)sum.answers, (unsigned long long)sum.refusals,
            (unsigned long long)sum.repeats, (unsigned long long)sum.delivered, (unsigned long long)sum.copies,
-           (unsigned long long)sum.resumes, (unsigned long long)sum.gaps, (unsigned long long)sum.closes,
-           (unsigned long long)sum.mesh_full, (unsigned long long)sum.held, (unsigned long long)sum.slow_disconnects);
+           (unsigned long long)sum.resumes, (unsigned long long)sum.returns, (unsigned long long)sum.gaps,
+           (unsigned long long)sum.closes, (unsigned long long)sum.mesh_full, (unsigned long long)sum.held,
+           (unsigned long long)sum.slow_disconnects, (unsigned long long)sum.kills, (unsigned long long)sum.drains);
 }
 
 static const struct canary canaries[] = {

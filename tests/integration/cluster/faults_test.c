@@ -185,15 +185,20 @@ static void forgotten_scripts_are_loaded_again_in_order(void **state)
     assert_int_equal(STATS_READ(link_stats(one.link), failures), 0);
 }
 
+static void second_follows(void)
+{
+    char arguments[64];
+    snprintf(arguments, sizeof arguments, "REPLICAOF 127.0.0.1 %u", redis.port);
+    say(&second, arguments);
+}
+
 static void a_replica_is_not_served_until_it_is_a_master(void **state)
 {
     (void)state;
     cluster_start();
     uint64_t epoch = append(&one, "log", "kept", NULL)->epoch;
     redis_process_start(&second);
-    char arguments[64];
-    snprintf(arguments, sizeof arguments, "REPLICAOF 127.0.0.1 %u", redis.port);
-    say(&second, arguments);
+    second_follows();
     do {
         say(&second, "INFO replication");
     } while (!strstr(answer, "master_link_status:up"));
@@ -215,8 +220,7 @@ static void a_replica_is_not_served_until_it_is_a_master(void **state)
     uint64_t now = relay->epoch;
     assert_int_equal(append(&two, "log", "after", NULL)->epoch, now); /* once, not once a host */
     /* a master that becomes a replica, while it is connected */
-    snprintf(arguments, sizeof arguments, "REPLICAOF 127.0.0.1 %u", redis.port);
-    say(&second, arguments);
+    second_follows();
     turn_until(neither_ready, NULL, "no readiness");
     say(&second, "REPLICAOF NO ONE");
     turn_until(both_ready, NULL, "readiness");
@@ -232,9 +236,7 @@ static void a_first_replica_changes_no_epoch(void **state)
     cluster_start();
     uint64_t epoch = append(&one, "log", "before", NULL)->epoch;
     redis_process_start(&second);
-    char arguments[64];
-    snprintf(arguments, sizeof arguments, "REPLICAOF 127.0.0.1 %u", redis.port);
-    say(&second, arguments);
+    second_follows();
     do {
         say(&redis, "INFO replication");
     } while (!strstr(answer, "connected_slaves:1"));

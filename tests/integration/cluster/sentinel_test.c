@@ -119,15 +119,21 @@ static void wait_for_replica(void)
     say_until(&sentinel, "SENTINEL REPLICAS mymaster", "master-link-status\nok");
 }
 
-static void a_failover_is_followed(void **state)
+/* A master, a replica, a sentinel that knows both, and hosts that are ready. */
+static void begin_with_replica(void)
 {
-    (void)state;
     redis_process_start(&redis);
     replica_start();
     redis_process_start_sentinel(&sentinel, &redis, "");
     wait_for_replica();
     hosts_begin();
     turn_until(both_ready, NULL, "readiness");
+}
+
+static void a_failover_is_followed(void **state)
+{
+    (void)state;
+    begin_with_replica();
     assert_port_reported(redis.port);
     want_on(&two, "log", 1);
     want_on(&two, "news", 2);
@@ -156,12 +162,7 @@ static void a_failover_is_followed(void **state)
 static void a_former_master_that_comes_back_is_left_alone(void **state)
 {
     (void)state;
-    redis_process_start(&redis);
-    replica_start();
-    redis_process_start_sentinel(&sentinel, &redis, "");
-    wait_for_replica();
-    hosts_begin();
-    turn_until(both_ready, NULL, "readiness");
+    begin_with_replica();
     redis_process_kill(&redis);
     turn_until_followed();
     redis_process_start(&redis);
@@ -177,12 +178,7 @@ static void a_former_master_that_comes_back_is_left_alone(void **state)
 static void a_failover_on_request_is_followed(void **state)
 {
     (void)state;
-    redis_process_start(&redis);
-    replica_start();
-    redis_process_start_sentinel(&sentinel, &redis, "");
-    wait_for_replica();
-    hosts_begin();
-    turn_until(both_ready, NULL, "readiness");
+    begin_with_replica();
     uint64_t epoch = append(&one, "log", "before", NULL)->epoch;
     say(&sentinel, "SENTINEL FAILOVER mymaster");
     turn_until_followed();

@@ -71,9 +71,7 @@ static void on_message(struct shoal_subscription *subscription, const struct sho
 {
     (void)subscription;
     struct reader *reader = context;
-    char text[16] = {0};
-    memcpy(text, message->payload, message->payload_size < 15 ? message->payload_size : 15);
-    uint32_t number = (uint32_t)strtoul(text, NULL, 10);
+    uint32_t number = message_number(message);
     reader->doubled += reader->seen[number] != 0;
     reader->disordered += number != 0 && number <= reader->last;
     reader->seen[number]++;

@@ -136,6 +136,13 @@ void broker_stop(struct broker *broker)
     unlink(broker->log);
 }
 
+uint32_t message_number(const struct shoal_message *message)
+{
+    char text[16] = {0};
+    memcpy(text, message->payload, message->payload_size < 15 ? message->payload_size : 15);
+    return (uint32_t)strtoul(text, NULL, 10);
+}
+
 struct shoal_options *options_for(int port)
 {
     char url[64];

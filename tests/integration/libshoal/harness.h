@@ -47,6 +47,9 @@ struct shoal_client *client_of(struct shoal_options *options);
 /* Waits until a counter that other threads raise has reached a value. */
 void await_count(const _Atomic uint32_t *counter, uint32_t value, const char *what);
 
+/* A message whose payload is a number: it. */
+uint32_t message_number(const struct shoal_message *message);
+
 void sleep_ms(int ms);
 
 #endif

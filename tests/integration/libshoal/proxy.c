@@ -40,7 +40,8 @@ static void cut(struct proxy *proxy, struct proxy_pair *pair)
 
 static void take_in(struct proxy *proxy)
 {
-    struct sockaddr_in target = address_of(proxy->target);
+    bool second = proxy->taken++ % 2 && proxy->other;
+    struct sockaddr_in target = address_of(second ? proxy->other : proxy->target);
     int client = accept(proxy->listener, NULL, NULL), broker = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     struct proxy_pair *pair = proxy->pairs;
     while (pair < proxy->pairs + PROXY_PAIRS_MAX && pair->client >= 0)

@@ -25,6 +25,8 @@ struct proxy {
     int port;
     int listener;
     int target;
+    int other; /* every second connection goes here; 0: none does. Set before there are any */
+    uint32_t taken;
     pthread_t thread;
     struct proxy_pair pairs[PROXY_PAIRS_MAX];
     uint64_t random;

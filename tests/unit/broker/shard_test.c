@@ -2,24 +2,11 @@
  * shard_test: one shard, turned by hand over a simulated network and clock: what each kind of connection is told, byte
  * by byte, how it ends, and that nothing of it is left. Many shards, faults and chance are tests/sim's.
  */
-#include "broker/shard.h"
-
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include "one_shard.h"
 
-#include "io_simulated.h"
-#include "mesh/name.h"
-
-#define UPGRADE                                                                                                        \
-    "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"                            \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-#define GET_RAW  "GET /v1/topics/t HTTP/1.1\r\n" UPGRADE
+#define GET_ALL  "GET /v1/topics/%23 HTTP/1.1\r\n" UPGRADE
 #define GET_JSON "GET /v1/ws HTTP/1.1\r\n" UPGRADE
 #define POST_HI  "POST /v1/topics/t HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -28,74 +15,15 @@
 #define CLIENT_CLOSE   "\x88\x82\0\0\0\0\x03\xE8"
 #define SUBSCRIBE_JSON "\x81\xA5\0\0\0\0{\"op\":\"subscribe\",\"id\":1,\"topic\":\"t\"}"
 
-static struct {
-    struct config *config;
-    struct sim_network *network;
-    struct mesh mesh;
-    struct io *room;
-    struct shard *shard;
-    _Atomic uint32_t connections;
-} host;
-
-static char input[65536];
-
-static struct config *config_make(const char *text)
-{
-    static struct config_report report;
-    const struct config_sources sources = {.file = "test.ini", .file_text = text};
-    struct config *config = config_load(&sources, &report);
-    if (!config)
-        fail_msg("%s", report.text);
-    return config;
-}
-
-/* `linked`: peer 1 is a federation link, which the test plays. `window`: bytes under way to a client at most; 0:
- * plenty. */
 static void host_start_with(const char *text, bool linked, uint32_t window)
 {
-    const struct sim_options network = {.seed = 1, .start_us = 1000000, .window_bytes = window};
-    const struct io_options room = {.slots_max = 64, .receive_buffers = 8, .receive_buffer_size = 4096, .batch = 8};
-    host.config = config_make(text);
-    host.network = sim_create(&network);
-    host.room = sim_room_create(host.network, &room);
-    assert_int_equal(io_listen(host.room, -1), 0);
-    assert_true(mesh_init(&host.mesh, linked ? 2 : 1, 64));
-    host.connections = 0;
-    const struct shard_setup setup = {
-        .shard_count = 1,
-        .io = host.room,
-        .mesh = &host.mesh,
-        .clock = sim_clock(host.network),
-        .config = host.config,
-        .connections = &host.connections,
-        .seed = 1,
-        .instance = 1,
-        .link_peer = linked ? 1 : 0,
-    };
-    host.shard = shard_create(&setup);
-    assert_non_null(host.shard);
+    host_make(
+        &(struct host_setup){.text = text, .linked = linked, .window = window, .slots = 64, .buffers = 8, .batch = 8});
 }
 
 static void host_start(const char *text)
 {
     host_start_with(text, false, 0);
-}
-
-/* Whatever was still open: nothing may be left of it. */
-static void host_stop(void)
-{
-    shard_destroy(host.shard);
-    mesh_destroy(&host.mesh);
-    sim_destroy(host.network);
-    config_free(host.config);
-    assert_int_equal(chunk_count_in_use(), 0);
-    assert_int_equal(name_count_in_use(), 0);
-}
-
-static void turns(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        shard_turn(host.shard, 0);
 }
 
 static void seconds_pass(uint32_t seconds)
@@ -114,14 +42,6 @@ static void say(uint32_t client, const char *bytes, size_t size)
 }
 
 #define SAY(client, literal) say(client, literal, sizeof(literal) - 1)
-
-/* What has come for a client, as a string too. */
-static size_t hear(uint32_t client)
-{
-    ssize_t size = sim_client_read(host.network, client, input, sizeof input - 1);
-    input[size > 0 ? size : 0] = 0;
-    return size > 0 ? (size_t)size : 0;
-}
 
 static uint32_t connect_and_say(const char *bytes, size_t size)
 {
@@ -536,6 +456,9 @@ static void link_answer(const struct envelope *ask)
     struct envelope tell = {.kind = TELL_WANTED, .topic = ask->topic, .hash = ask->hash, .status = RELAY_DONE};
     if (ask->kind == ASK_WANT) {
         name_drop(ask->name);
+    } else if (ask->kind == ASK_FILTER) {
+        tell = (struct envelope){.kind = TELL_FILTERED, .feed = ask->feed, .lanes = ask->lanes};
+        name_drop(ask->name);
     } else {
         tell = (struct envelope){.kind = ask->kind == ASK_FETCH ? TELL_FETCHED : TELL_RELAYED, .relay = ask->relay};
         tell.relay->page = ask->kind == ASK_FETCH ? page_make(ask->relay) : NULL;
@@ -577,6 +500,30 @@ static void link_is_back(void)
     link_turns();
 }
 
+/* So many bytes come, of which the socket takes a part at a time. */
+static void hear_frames(uint32_t client, size_t size)
+{
+    for (int i = 0; i < 100 && size > 0; i++, turns(2)) {
+        ssize_t some = sim_client_read(host.network, client, input, size < sizeof input ? size : sizeof input);
+        size -= some > 0 ? (size_t)some : 0;
+    }
+    assert_int_equal(size, 0);
+}
+
+/* All that is to be heard is a close frame with 4409, and nothing behind it. */
+static void expect_position_lost(uint32_t client)
+{
+    size_t size = 0;
+    for (int i = 0; i < 20; i++, turns(2)) {
+        ssize_t some = sim_client_read(host.network, client, input + size, sizeof input - size);
+        size += some > 0 ? (size_t)some : 0;
+    }
+    assert_true(size > 4);
+    assert_memory_equal(input, "\x88", 1);
+    assert_memory_equal(input + 2, "\x11\x39", 2);
+    assert_int_equal(size, 2 + input[1]);
+}
+
 static void new_epoch_is_told_to_all_in_its_place(void **state)
 {
     (void)state;
@@ -602,9 +549,43 @@ static void new_epoch_is_told_to_all_in_its_place(void **state)
     const char *told =
         expect_text(input, size, "{\"op\":\"gap\",\"topic\":\"t\",\"from\":0,\"to\":3,\"reason\":\"epoch\"");
     expect_text(told, size - (size_t)(told - input), "\"offset\":4");
-    assert_true(hear(raw) >= 4);
-    assert_memory_equal(input, "\x88", 1);
-    assert_memory_equal(input + 2, "\x11\x39", 2); /* 4409 */
+    expect_position_lost(raw);
+    host_stop();
+}
+
+/*
+ * Whoever reads frames without words for a gap is closed where it is, and has nothing of what comes after: those who
+ * keep up, one that is behind, and one that follows the topic by a filter.
+ */
+static void nothing_follows_a_close_frame(void **state)
+{
+    (void)state;
+    enum { READERS = 3, BEHIND = READERS };
+    static const size_t behind_reads = 700; /* of some messages before the gap */
+    uint32_t readers[READERS + 1];
+    stream.epoch = 9, stream.base = stream.tail = 0, stream.payload_size = 1500;
+    host_start_with(LOGGED, true, 4096);
+    for (int i = 0; i < READERS + 1; i++) {
+        static const char all[] = GET_ALL, one[] = GET_RAW;
+        readers[i] = i == 1 ? connect_and_say(all, sizeof all - 1) : connect_and_say(one, sizeof one - 1);
+        link_turns();
+        assert_true(hear(readers[i]) > 0);
+    }
+    stream.tail = 6;
+    link_is_back(); /* more than a socket takes */
+    for (int i = 0; i < READERS; i++)
+        hear_frames(readers[i], 6 * (4 + stream.payload_size));
+    assert_int_equal(sim_client_read(host.network, readers[BEHIND], input, behind_reads), behind_reads);
+    stream.epoch = 10, stream.base = 4, stream.tail = 9;
+    link_is_back();
+    for (int i = 0; i < READERS; i++)
+        expect_position_lost(readers[i]);
+    hear_frames(readers[BEHIND], 6 * (4 + stream.payload_size) - behind_reads);
+    expect_position_lost(readers[BEHIND]);
+    stream.tail = 12;
+    link_is_back();
+    for (int i = 0; i < READERS + 1; i++)
+        assert_int_equal(hear(readers[i]), 0);
     host_stop();
 }
 
@@ -684,6 +665,7 @@ int main(void)
         cmocka_unit_test(reload_takes_the_next_configuration),
         cmocka_unit_test(destroying_gives_all_back),
         cmocka_unit_test(new_epoch_is_told_to_all_in_its_place),
+        cmocka_unit_test(nothing_follows_a_close_frame),
         cmocka_unit_test(slow_reader_is_told_of_the_epoch_that_it_missed),
         cmocka_unit_test(destroying_gives_back_what_the_link_is_asked),
     };

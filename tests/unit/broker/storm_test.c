@@ -2,22 +2,8 @@
  * storm_test: thousands come at once while messages are delivered, and the reverse: who waits for whom, counted in
  * turns, never in time. One shard over the simulated network.
  */
-#include "broker/shard.h"
+#include "one_shard.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "io_simulated.h"
-
-#define UPGRADE                                                                                                        \
-    "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"                            \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-#define GET_RAW "GET /v1/topics/t HTTP/1.1\r\n" UPGRADE
 #define GET_ALL "GET /v1/topics/all HTTP/1.1\r\n" UPGRADE
 #define GET_PUB "GET /v1/topics/t?mode=pub HTTP/1.1\r\n" UPGRADE
 #define PUB_ALL "GET /v1/topics/all?mode=pub HTTP/1.1\r\n" UPGRADE
@@ -25,65 +11,10 @@
 
 enum { SLOTS = 16384, EVENTS_A_TURN = 4096 /* as in shard.c */ };
 
-static struct {
-    struct config *config;
-    struct sim_network *network;
-    struct mesh mesh;
-    struct io *room;
-    struct shard *shard;
-    _Atomic uint32_t connections;
-} host;
-
-static char input[65536];
-
 static void host_start(const char *text, uint32_t shares)
 {
-    static struct config_report report;
-    const struct config_sources sources = {.file = "test.ini", .file_text = text};
-    const struct sim_options network = {.seed = 1, .start_us = 1000000};
-    const struct io_options room = {
-        .slots_max = SLOTS, .receive_buffers = EVENTS_A_TURN, .receive_buffer_size = 4096, .batch = 64};
-    host.config = config_load(&sources, &report);
-    if (!host.config)
-        fail_msg("%s", report.text);
-    host.network = sim_create(&network);
-    host.room = sim_room_create(host.network, &room);
-    assert_int_equal(io_listen(host.room, -1), 0);
-    assert_true(mesh_init(&host.mesh, 1, 64));
-    host.connections = 0;
-    const struct shard_setup setup = {
-        .shard_count = 1,
-        .io = host.room,
-        .mesh = &host.mesh,
-        .clock = sim_clock(host.network),
-        .config = host.config,
-        .connections = &host.connections,
-        .seed = 1,
-        .shares = shares,
-    };
-    host.shard = shard_create(&setup);
-    assert_non_null(host.shard);
-}
-
-static void host_stop(void)
-{
-    shard_destroy(host.shard);
-    mesh_destroy(&host.mesh);
-    sim_destroy(host.network);
-    config_free(host.config);
-}
-
-static void turns(uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        shard_turn(host.shard, 0);
-}
-
-static size_t hear(uint32_t client)
-{
-    ssize_t size = sim_client_read(host.network, client, input, sizeof input - 1);
-    input[size > 0 ? size : 0] = 0;
-    return size > 0 ? (size_t)size : 0;
+    host_make(
+        &(struct host_setup){.text = text, .slots = SLOTS, .buffers = EVENTS_A_TURN, .batch = 64, .shares = shares});
 }
 
 /* Only sent: nothing is worked yet. */

@@ -26,9 +26,12 @@ static void put(struct window *window, const char *payload)
     assert_int_equal(window->bytes - before, size);
 }
 
-static uint32_t sent(struct window *window)
+static const struct window_broker first_broker = {.instance = 7};
+
+/* The id of the next one that this broker is sent; 0: none. */
+static uint32_t sent_to(struct window *window, const struct window_broker *broker, bool again)
 {
-    const struct publish *publish = window_send(window, SIZE_MAX, 1, 7);
+    const struct publish *publish = window_send(window, SIZE_MAX, 1, broker);
     if (!publish)
         return 0;
     struct command command;
@@ -36,7 +39,13 @@ static uint32_t sent(struct window *window)
     struct span record = {publish->record, publish->size};
     assert_int_equal(dialect_bin.parse(record, false, &at, NULL, &command), REPLY_OK);
     assert_int_equal(command.key.size, 12);
+    assert_int_equal(command.again, again);
     return bin_id_read(command.id);
+}
+
+static uint32_t sent(struct window *window)
+{
+    return sent_to(window, &first_broker, false);
 }
 
 static size_t list_free(struct publish_list *list)
@@ -99,7 +108,7 @@ static void bounds(void **state)
     window.bytes_max += size;
     put(&window, "");
     assert_false(window_fits(&window, 0)); /* 4 messages */
-    assert_null(window_send(&window, size - 1, 1, 7));
+    assert_null(window_send(&window, size - 1, 1, &first_broker));
     assert_int_equal(sent(&window), 1);
     assert_true(done(&window, 1));
     assert_true(window_fits(&window, 1));
@@ -108,7 +117,7 @@ static void bounds(void **state)
 
 static bool was_sent_elsewhere(const struct publish *publish, const void *what)
 {
-    return publish->sent_ms && publish->instance != *(const uint64_t *)what;
+    return publish->sent_ms && publish->broker.instance != *(const uint64_t *)what;
 }
 
 static void uncertain_ones_fail(void **state)
@@ -129,6 +138,28 @@ static void uncertain_ones_fail(void **state)
     window_rewind(&window);
     assert_int_equal(sent(&window), 2);
     assert_int_equal(sent(&window), 4);
+    window_free(&window);
+}
+
+/* Another broker is told that it is not the first, and the first one is not. */
+static void others_are_told_that_it_was_sent(void **state)
+{
+    (void)state;
+    const struct window_broker other = {.instance = 8};
+    struct window window;
+    assert_true(window_init(&window, 8, 1 << 20, 42));
+    put(&window, "x");
+    put(&window, "y");
+    assert_int_equal(sent(&window), 1);
+    window_rewind(&window);
+    assert_int_equal(sent_to(&window, &other, true), 1);
+    assert_int_equal(sent_to(&window, &other, false), 2); /* the other is its first */
+    window_rewind(&window);
+    assert_int_equal(sent_to(&window, &first_broker, false), 1);
+    assert_int_equal(sent_to(&window, &first_broker, true), 2);
+    window_rewind(&window);
+    window.doubles = true;
+    assert_int_equal(sent_to(&window, &other, false), 1);
     window_free(&window);
 }
 
@@ -171,9 +202,8 @@ static void round_and_round(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order_and_again),
-        cmocka_unit_test(bounds),
-        cmocka_unit_test(uncertain_ones_fail),
+        cmocka_unit_test(in_order_and_again),  cmocka_unit_test(bounds),
+        cmocka_unit_test(uncertain_ones_fail), cmocka_unit_test(others_are_told_that_it_was_sent),
         cmocka_unit_test(round_and_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

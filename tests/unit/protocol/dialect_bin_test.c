@@ -100,6 +100,7 @@ static void command_check(const json_t *vector, enum command_verb verb, struct s
         .payload = hex_read(vector, "payload", payload),
         .kind = (enum payload_kind)choice_of(vector, "kind", kinds),
         .key = text_of(vector, "key"),
+        .again = json_is_true(json_object_get(vector, "again")),
         .token = text_of(vector, "token"),
         .from = {.kind = (enum from_kind)choice_of(vector, "from", froms),
                  .epoch = hex64_of(vector, "epoch"),
@@ -120,6 +121,7 @@ static void command_check(const json_t *vector, enum command_verb verb, struct s
     assert_true(span_equal(read.payload, command.payload));
     assert_int_equal(read.kind, command.kind);
     assert_true(span_equal(read.key, command.key));
+    assert_int_equal(read.again, command.again);
     assert_true(span_equal(read.token, command.token));
     assert_int_equal(read.from.kind, command.from.kind);
     assert_true(read.from.epoch == command.from.epoch && read.from.offset == command.from.offset);
@@ -161,6 +163,7 @@ static void reply_check(const json_t *vector, enum reply_kind kind, struct span 
         .node = text_of(vector, "node"),
         .session = text_of(vector, "session"),
         .instance = hex64_of(vector, "instance"),
+        .federation = hex64_of(vector, "federation"),
         .payload_bytes_max = (uint32_t)number_of(vector, "payload_bytes_max"),
         .subscriptions_max = (uint32_t)number_of(vector, "subscriptions_max"),
         .heartbeat_interval_ms = (uint32_t)number_of(vector, "heartbeat_interval_ms"),
@@ -207,6 +210,27 @@ static void golden_vectors(void **state)
 }
 
 /* --- records --- */
+
+static void again_is_a_bit_of_what_is_written(void **state)
+{
+    (void)state;
+    static char payload[1000];
+    char first[BYTES_MAX], again[BYTES_MAX];
+    struct command command = {.verb = COMMAND_PUBLISH,
+                              .id = id_span(7),
+                              .topic = of("a"),
+                              .key = of("k"),
+                              .payload = {payload, sizeof payload}}; /* its size takes two bytes */
+    size_t size = bin_command_write(&command, first, sizeof first);
+    command.again = true;
+    assert_int_equal(bin_command_write(&command, again, sizeof again), size);
+    bin_publish_again(first, size, true);
+    assert_memory_equal(first, again, size);
+    bin_publish_again(first, size, false);
+    size_t at = 0;
+    assert_int_equal(dialect_bin.parse((struct span){first, size}, false, &at, NULL, &command), REPLY_OK);
+    assert_false(command.again);
+}
 
 static size_t ping_add(uint32_t id, char *out)
 {
@@ -256,6 +280,8 @@ static void wrong_records(void **state)
     RECORD_IS(REPLY_OP_UNKNOWN, 1, "\x06\x04\x01\x00\x00\x00");
     RECORD_IS(REPLY_OP_UNKNOWN, 1, "\x00\x04\x01\x00\x00\x00");
     RECORD_IS(REPLY_OP_UNKNOWN, 1, "\x81\x04\x01\x00\x00\x00");
+    RECORD_IS(REPLY_FIELD_MISSING, 2, "\x03\x08\x02\x00\x00\x00\x80\x01\x00\x61"); /* again, without a key */
+    RECORD_IS(REPLY_FIELD_INVALID, 2, "\x03\x08\x02\x00\x00\x00\x83\x01\x00\x61");
     RECORD_IS(REPLY_FIELD_MISSING, 2, "\x04\x04\x02\x00\x00\x00");         /* auth without a token */
     RECORD_IS(REPLY_TOPIC_INVALID, 2, "\x02\x04\x02\x00\x00\x00");         /* unsubscribe from nothing */
     RECORD_IS(REPLY_FIELD_MISSING, 2, "\x01\x04\x02\x00\x00\x00");         /* subscribe: no from */
@@ -400,10 +426,15 @@ static void positions_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_vectors),         cmocka_unit_test(many_in_a_message),
-        cmocka_unit_test(wrong_records),          cmocka_unit_test(key_too_long),
-        cmocka_unit_test(broken_messages),        cmocka_unit_test(replies_of_later_versions),
-        cmocka_unit_test(acknowledgements_merge), cmocka_unit_test(positions_are_checked),
+        cmocka_unit_test(golden_vectors),
+        cmocka_unit_test(many_in_a_message),
+        cmocka_unit_test(again_is_a_bit_of_what_is_written),
+        cmocka_unit_test(wrong_records),
+        cmocka_unit_test(key_too_long),
+        cmocka_unit_test(broken_messages),
+        cmocka_unit_test(replies_of_later_versions),
+        cmocka_unit_test(acknowledgements_merge),
+        cmocka_unit_test(positions_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,6 +241,13 @@ static void bounds_of_key_and_id(void **state)
         snprintf(text, sizeof text, "{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"key\":\"%0*d\"}", size, 0);
         assert_int_equal(parse(text), size <= 128 ? REPLY_OK : REPLY_KEY_TOO_LONG);
     }
+    assert_int_equal(parse("{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"key\":\"k\",\"again\":true}"), REPLY_OK);
+    assert_true(command.again);
+    assert_int_equal(parse("{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"again\":false}"), REPLY_OK);
+    assert_false(command.again);
+    assert_int_equal(parse("{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"again\":true}"), REPLY_FIELD_MISSING);
+    assert_int_equal(parse("{\"op\":\"publish\",\"topic\":\"a\",\"data\":1,\"key\":\"k\",\"again\":1}"),
+                     REPLY_FIELD_INVALID);
     for (int size = 60; size <= 64; size++) {
         char text[512];
         snprintf(text, sizeof text, "{\"op\":\"ping\",\"id\":\"%0*d\"}", size, 0);
@@ -338,6 +345,10 @@ static void replies(void **state)
                "{\"op\":\"hello\",\"server\":\"shoald/0.1.0\",\"node\":\"n\\\"1\",\"session\":\"s\","
                "\"instance\":\"00000000000000fe\",\"limits\":{\"payload_bytes_max\":1,\"subscriptions_max\":2,"
                "\"heartbeat_interval_ms\":3,\"idempotency_ms\":5},\"time_ms\":4}");
+    encodes_as((struct reply){.kind = REPLY_KIND_HELLO, .instance = 1, .federation = 0xFD},
+               "{\"op\":\"hello\",\"server\":\"\",\"node\":\"\",\"session\":\"\",\"instance\":\"0000000000000001\","
+               "\"federation\":\"00000000000000fd\",\"limits\":{\"payload_bytes_max\":0,\"subscriptions_max\":0,"
+               "\"heartbeat_interval_ms\":0,\"idempotency_ms\":0}}");
     encodes_as((struct reply){.kind = REPLY_KIND_OK,
                               .id = of("1"),
                               .has_position = true,

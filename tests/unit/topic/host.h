@@ -181,19 +181,27 @@ static inline void host_settle(struct host *host)
     assert_false(moved);
 }
 
-static inline bool host_try_publish(struct host *host, uint32_t from, const char *topic, struct span payload,
-                                    const char *key)
+/* `again`: another broker was sent it before. */
+static inline bool host_try_publish_again(struct host *host, uint32_t from, const char *topic, struct span payload,
+                                          const char *key, bool again)
 {
     struct ticket *ticket = ticket_create(host_span(topic), host_span(key ? key : ""), SPAN_NONE, payload);
     ticket->hash = name_hash(host_span(topic));
     ticket->key_id = idempotency_id(ticket->hash, ticket_key(ticket));
     ticket->shard = (uint8_t)from;
     ticket->kind = PAYLOAD_TEXT;
+    ticket->again = again;
     struct envelope ask = {.kind = ASK_PUBLISH, .ticket = ticket};
     if (mesh_ask(&host->mesh, from, name_owner(ticket->hash, host->count), &ask))
         return true;
     free(ticket);
     return false;
+}
+
+static inline bool host_try_publish(struct host *host, uint32_t from, const char *topic, struct span payload,
+                                    const char *key)
+{
+    return host_try_publish_again(host, from, topic, payload, key, false);
 }
 
 static inline void host_publish(struct host *host, uint32_t from, const char *topic, const char *payload)

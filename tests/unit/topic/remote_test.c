@@ -6,6 +6,7 @@
  * a gap.
  */
 #include "link.h"
+#include "topic/replay.h"
 
 #define T "log/t"
 
@@ -182,27 +183,6 @@ static void live_is_relayed_once_and_arrivals_are_not(void **state)
     link_settle(link);
     assert_int_equal(link->live, 1);
     host_deliver(link->host, 0, NULL, NULL);
-    link_destroy(link);
-}
-
-static void relays_beyond_the_bound_are_dropped(void **state)
-{
-    (void)state;
-    struct link *link = link_create(1, 64, "t", unkept);
-    link->deaf = true;
-    for (uint32_t i = 0; i < REMOTE_RELAYS_MAX + 100; i++) {
-        host_publish(link->host, 0, "t", "x");
-        host_turn(link->host, 0);
-    }
-    const struct stats *stats = &link->host->peers[0]->stats;
-    assert_int_equal(STATS_READ(stats, relays_dropped), 100 - 64);
-    assert_int_equal(STATS_READ(stats, publishes), REMOTE_RELAYS_MAX + 100); /* here all were */
-    host_publish(link->host, 0, T, "x");
-    host_turn(link->host, 0);
-    assert_int_equal(host_answer(link->host, 0)->status, REPLY_UNAVAILABLE);
-    link->deaf = false;
-    link_settle(link);
-    assert_int_equal(link->live, REMOTE_RELAYS_MAX + 64);
     link_destroy(link);
 }
 
@@ -474,6 +454,61 @@ static void resume_reaches_across_gap_and_epoch(void **state)
     answer = resume(link, 1, link->epoch, 99);
     assert_int_equal(answer.error, REPLY_POSITION_INVALID);
     link_destroy(link);
+}
+
+/* What a filter's subscriber that names no topic, and was here long ago, is replayed of the logged one. */
+static struct replay_piece replay_since_ever(struct link *link)
+{
+    struct replay_ask *ask = replay_ask_create(host_span("log/#"), SPAN_NONE);
+    ask->dialect = dialect_of(DIALECT_BIN);
+    ask->lane = LANE_JSON;
+    ask->since_ms = 1;
+    owner_replay(&link->host->peers[0]->owner, &(struct envelope){.kind = ASK_REPLAY, .replay = ask});
+    struct spsc *ring = mesh_tells(&link->host->mesh, 0, 0);
+    assert_ptr_equal(spsc_peek(ring)->replay, ask);
+    spsc_pop(ring);
+    assert_int_equal(ask->piece_count, 1);
+    struct replay_piece piece = ask->pieces[0];
+    replay_ask_free(ask);
+    return piece;
+}
+
+/* The history begins in a former epoch: at its beginning, behind it, or with the gap that ends it. */
+static void replay_is_told_of_the_epoch_that_its_history_begins_in(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *history;
+        bool lost;
+        enum gap_reason reason;
+        uint64_t epoch, from, to;
+    } cases[] = {
+        {"namespace.log.history_messages=4", true, GAP_EPOCH, LINK_EPOCH_FIRST + 1, 0, 0},
+        {"namespace.log.history_messages=3", true, GAP_EXPIRED, LINK_EPOCH_FIRST + 1, 1, 1},
+        {"namespace.log.history_messages=2", false, 0, 0, 0, 0},
+        {"namespace.log.history_messages=1", true, GAP_EPOCH, LINK_EPOCH_FIRST + 2, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const sets[] = {unkept[0], unkept[1], unkept[2], cases[i].history, NULL};
+        struct link *link = link_create(1, 64, T, sets);
+        struct witness witness = witness_join(link, 0);
+        for (int epoch = 0; epoch < 3; epoch++) { /* 1 2, epoch, 1 2, epoch, 1 */
+            append_some(link, epoch < 2 ? 2 : 1);
+            link_arrive_all(link);
+            witness_read(&witness);
+            if (epoch < 2)
+                link_new_epoch(link, 0);
+        }
+        struct replay_piece piece = replay_since_ever(link);
+        assert_int_equal(piece.lost, cases[i].lost);
+        if (piece.lost) {
+            assert_int_equal(piece.reason, cases[i].reason);
+            assert_int_equal(piece.epoch, cases[i].epoch);
+            assert_int_equal(piece.gap_from, cases[i].from);
+            assert_int_equal(piece.gap_to, cases[i].to);
+        }
+        link_destroy(link);
+    }
 }
 
 static void resume_from_a_host_that_is_ahead_waits_for_a_fetch(void **state)
@@ -872,7 +907,6 @@ int main(void)
         cmocka_unit_test(live_join_waits_for_the_link),
         cmocka_unit_test(live_goes_on_while_redis_is_away),
         cmocka_unit_test(live_is_relayed_once_and_arrivals_are_not),
-        cmocka_unit_test(relays_beyond_the_bound_are_dropped),
         cmocka_unit_test(filters_are_asked_of_the_link_too),
         cmocka_unit_test(unused_topic_is_unwanted_after_a_while),
         cmocka_unit_test(publish_is_answered_with_the_position_in_redis),
@@ -884,6 +918,7 @@ int main(void)
         cmocka_unit_test(new_epoch_is_a_gap_and_counts_anew),
         cmocka_unit_test(old_messages_of_a_former_epoch_are_dropped),
         cmocka_unit_test(resume_reaches_across_gap_and_epoch),
+        cmocka_unit_test(replay_is_told_of_the_epoch_that_its_history_begins_in),
         cmocka_unit_test(resume_from_a_host_that_is_ahead_waits_for_a_fetch),
         cmocka_unit_test(position_stays_unknown_if_the_fetch_for_it_fails),
         cmocka_unit_test(while_redis_is_away),
