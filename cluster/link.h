@@ -75,8 +75,8 @@ void link_turn(struct link *link, int64_t wait_us);
 
 /*
  * What the servers remember, as a number: links that see the same one share the logs of logged topics, and the keys of
- * what was published to them. Another one once a server may have forgotten something; 0 until all were seen. As of the
- * last report. Borrowed until link_destroy(). Any thread.
+ * what was published to them. Another one once a server may have forgotten something; 0 until all were seen, and with a
+ * Redis Cluster. As of the last report. Borrowed until link_destroy(). Any thread.
  */
 const _Atomic uint64_t *link_identity(const struct link *link);
 

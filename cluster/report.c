@@ -169,10 +169,16 @@ static void gauges_set(struct link *link, const struct link_report *report)
     STATS_SET(&link->stats, nodes, report->node_count + report->nodes_more);
 }
 
-/* Generations are chance, so no two servers have one in common; hosts may name the servers in different orders. */
+/*
+ * Generations are chance, so no two servers have one in common; hosts may name the servers in different orders. Those
+ * of a Redis Cluster are its slots', too many to be known: hosts that share one tell none.
+ */
 static uint64_t identity_now(const struct link *link)
 {
     uint64_t identity = 0;
+    if (link->common.sharded) {
+        return 0;
+    }
     for (uint32_t i = 0; i < link->server_count; i++) {
         uint64_t generation;
         if (!wire_hex_parse((struct span){link->servers[i].generation, WIRE_HEX_SIZE}, &generation)) {
