@@ -11,8 +11,9 @@
 #include "proxy.h"
 #include "redis_process.h"
 
-#define MESSAGES  3000
-#define CUT_BYTES 20000
+#define MESSAGES  10000
+#define CUT_BYTES 40000
+#define WINDOW    200 /* messages unacknowledged: some of CUT_BYTES, or who is cut soon would get nowhere */
 
 struct reader {
     _Atomic uint32_t got;
@@ -107,7 +108,9 @@ static void publish_everywhere(const char *topic)
             sleep_ms(10);
         follow(i, topic);
     }
-    world.publisher = client_of(options_for(world.proxy.port));
+    struct shoal_options *options = options_for(world.proxy.port);
+    shoal_options_set_window(options, WINDOW, 1 << 20);
+    world.publisher = client_of(options);
     atomic_store(&world.proxy.bytes_most, CUT_BYTES);
     for (uint32_t number = 0; number < MESSAGES; number++) {
         char text[16];
