@@ -51,7 +51,8 @@ def show_slabs(record):
 def broker_figures(process, log):
     """What the broker has counted so far: it logs that when it is asked to."""
     def said():
-        return [json.loads(line) for line in Path(log).read_text("utf-8").splitlines() if '"event":"stats"' in line]
+        whole = Path(log).read_text("utf-8").rpartition("\n")[0]  # the last line may still be on its way
+        return [json.loads(line) for line in whole.splitlines() if '"event":"stats"' in line]
 
     before = len(said())
     process.send_signal(signal.SIGUSR1)

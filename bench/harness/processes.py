@@ -97,8 +97,8 @@ def broker(build, log, sets, cores=None):
             def is_ready():
                 if process.poll() is not None:
                     sys.exit(f"bench: the broker did not start: see {log}")
-                ready[:] = [json.loads(line) for line in Path(log).read_text("utf-8").splitlines()
-                            if '"event":"ready"' in line]
+                whole = Path(log).read_text("utf-8").rpartition("\n")[0]  # the last line may still be on its way
+                ready[:] = [json.loads(line) for line in whole.splitlines() if '"event":"ready"' in line]
                 return ready
 
             wait_until(is_ready, "the broker")
