@@ -231,10 +231,14 @@ static void receive_input(struct conns *conns, uint32_t slot, char *bytes, size_
     }
 }
 
-/* Publishing faster than its publishes are answered, or echoing: not just subscribing. */
+/* Publishing, echoing, or in the middle of a message that is larger than a buffer: not just subscribing. */
 static bool talks_much(const struct conns *conns, const struct conn *conn)
 {
-    return (conn->flags & CONN_ECHO) || (conn->session && session_at(conns, conn)->inflight_messages > 0);
+    if (conn->flags & (CONN_ECHO | CONN_PUBLISHES)) {
+        return true;
+    }
+    const struct session *session = conn->session ? session_at(conns, conn) : NULL;
+    return session && (session->inflight_messages > 0 || session->reader_valid);
 }
 
 /* Who talks much, and twice within a second, is received by multishot until it falls silent. */

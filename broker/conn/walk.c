@@ -15,6 +15,13 @@
 #define REST_QUIET_OF_SMALL 4
 #define REST_MOST_OF_ROUND  2
 
+/*
+ * Where rounds follow each other with one message to a send, nobody knows whether more would meet: after so many rounds
+ * a rest is tried, and each time that nothing came of it after twice as many, up to so many doublings.
+ */
+#define REST_TRY_ROUNDS 16u
+#define REST_TRIES_MAX  6u
+
 /* Small feeds rest if at least one in so many had more than one message to send. */
 #define SHARED_OF_SMALL 8
 
@@ -181,13 +188,28 @@ struct round {
     bool shared;             /* there was, or will be, more than one message to a send */
 };
 
+/* Whether rounds that follow each other quickly had better rest between. */
+static bool rest_is_due(struct rest *rest, bool shared)
+{
+    if (shared) {
+        rest->unshared = rest->tries = 0;
+        return true;
+    }
+    if (++rest->unshared < REST_TRY_ROUNDS << rest->tries) {
+        return false;
+    }
+    rest->unshared = 0;
+    rest->tries += rest->tries < REST_TRIES_MAX;
+    return true;
+}
+
 /* How long to rest before it, us; 0: not at all. */
 static uint32_t rest_of(const struct conns *conns, struct rest *rest, const struct round *round)
 {
     uint32_t now_us = (uint32_t)conns->now_us;
     uint32_t round_us = (uint32_t)((uint64_t)round->sends * conns->send_ns / 1000);
-    bool busy = round->shared && now_us - rest->ended_us <= round_us / 2;
-    if (!busy && !rest->resting) {
+    bool quick = now_us - rest->ended_us <= round_us / 2;
+    if (!rest->resting && !(quick && rest_is_due(rest, round->shared))) {
         return 0;
     }
     if (!rest->resting) {
@@ -291,13 +313,11 @@ static bool small_rest(struct conns *conns)
 uint32_t walk_small(struct conns *conns, uint32_t budget)
 {
     struct small_feeds *small = &conns->small;
-    if (!small->under_way && small_rest(conns)) {
+    bool any = conns->feeds->dirty.first || conns->feeds->small_resting.first;
+    if (!any || (!small->under_way && small_rest(conns))) {
         return budget;
     }
     feeds_rested(conns->feeds, &conns->feeds->small_resting);
-    if (!conns->feeds->dirty.first) {
-        return budget;
-    }
     if (!small->under_way) {
         small->sends = small->walks = small->shared = 0;
     }

@@ -122,9 +122,11 @@ struct walk {
 
 /* Whether the next round is better begun a little later, and what tells (conn/walk). Times: the low 32 bits. */
 struct rest {
-    uint32_t ended_us;      /* when the last round over the subscribers ended */
-    uint32_t since_us : 31; /* resting: since when */
-    uint32_t resting : 1;
+    uint32_t ended_us; /* when the last round over the subscribers ended */
+    uint32_t since_us; /* resting: since when */
+    uint16_t unshared; /* rounds in quick succession with one message to a send, since the last rest */
+    uint8_t tries;     /* rests that were tried in vain, one after another */
+    bool resting;
 };
 
 enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };

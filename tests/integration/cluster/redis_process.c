@@ -107,7 +107,7 @@ static void write_sentinel(const struct redis_process *process, const char *path
     fprintf(file,
             "port %u\nbind 127.0.0.1\ndir %s\nlogfile log\n"
             "sentinel monitor mymaster 127.0.0.1 %u 1\n"
-            "sentinel down-after-milliseconds mymaster 500\n"
+            "sentinel down-after-milliseconds mymaster 1500\n"
             "sentinel failover-timeout mymaster 3000\n%s",
             process->port, process->folder, master, further);
     CHECK(fclose(file) == 0);
@@ -150,7 +150,7 @@ void redis_process_free(struct redis_process *process)
     CHECK(system(command) == 0);
 }
 
-void redis_process_say(const struct redis_process *process, const char *arguments, char *answer, size_t size)
+bool redis_process_ask(const struct redis_process *process, const char *arguments, char *answer, size_t size)
 {
     char command[512];
     snprintf(command, sizeof command, "redis-cli -h 127.0.0.1 -p %u --no-auth-warning %s", process->port, arguments);
@@ -161,5 +161,10 @@ void redis_process_say(const struct redis_process *process, const char *argument
     if (used && answer[used - 1] == '\n') {
         answer[used - 1] = 0;
     }
-    CHECK_MSG(pclose(pipe) == 0, "redis-cli %s: %s", arguments, answer);
+    return pclose(pipe) == 0;
+}
+
+void redis_process_say(const struct redis_process *process, const char *arguments, char *answer, size_t size)
+{
+    CHECK_MSG(redis_process_ask(process, arguments, answer, size), "redis-cli %s: %s", arguments, answer);
 }

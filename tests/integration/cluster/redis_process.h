@@ -5,6 +5,7 @@
 #ifndef SHOAL_TESTS_REDIS_PROCESS_H
 #define SHOAL_TESTS_REDIS_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -33,7 +34,12 @@ void redis_process_kill(struct redis_process *process);
 /* Kills it if it runs, and removes its folder. */
 void redis_process_free(struct redis_process *process);
 
-/* Runs redis-cli with these arguments; what it prints goes to `answer`, cut, without the last newline. */
+/*
+ * Runs redis-cli with these arguments; what it prints goes to `answer`, cut, without the last newline. False: it
+ * failed, for example because the server cut it off.
+ */
+bool redis_process_ask(const struct redis_process *process, const char *arguments, char *answer, size_t size);
+/* The same where it has to succeed. */
 void redis_process_say(const struct redis_process *process, const char *arguments, char *answer, size_t size);
 
 #endif

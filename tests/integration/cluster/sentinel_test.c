@@ -86,19 +86,20 @@ static void turn_until_followed(void)
     turn_until(both_at_second, NULL, "readiness with the new master");
 }
 
-/* Asks by redis-cli until the answer has this text. The hosts, if there are any, turn meanwhile. */
+/*
+ * Asks by redis-cli until the answer has this text. A sentinel cuts off whoever is connected to a server that it
+ * changes: then it is asked again. The hosts, if there are any, turn meanwhile.
+ */
 static void say_until(const struct redis_process *process, const char *arguments, const char *text)
 {
     int64_t begin_us = clock_of_host.monotonic_us(&clock_of_host);
-    say(process, arguments);
-    while (!strstr(answer, text)) {
+    while (!redis_process_ask(process, arguments, answer, sizeof answer) || !strstr(answer, text)) {
         CHECK_MSG(clock_of_host.monotonic_us(&clock_of_host) - begin_us < SAY_MAX_US, "waited in vain for %s in: %s",
                   text, answer);
         usleep(10000);
         for (size_t i = 0; i < 2 && one.link; i++) {
             host_turn(both[i]);
         }
-        say(process, arguments);
     }
 }
 
