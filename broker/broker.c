@@ -184,6 +184,7 @@ static bool prepare(struct broker *broker)
     broker->starters = calloc(broker->shard_count, sizeof *broker->starters);
     broker->runners = aligned_alloc(CACHE_LINE, broker->thread_count * sizeof *broker->runners);
     broker->sockets = malloc(broker->shard_count * sizeof *broker->sockets);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): they are pointers */
     broker->stats = calloc(broker->shard_count, sizeof *broker->stats);
     for (uint32_t i = 0; broker->runners && i < broker->thread_count; i++) {
         runner_init(&broker->runners[i]);
@@ -395,8 +396,8 @@ void broker_block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-#define COUNT_STATS(name, help) +1
-enum { STATS_COUNT = 0 STATS_COUNTERS(COUNT_STATS) STATS_GAUGES(COUNT_STATS) };
+#define NUMBER_STAT(name, help) NUMBER_OF_##name,
+enum { STATS_COUNTERS(NUMBER_STAT) STATS_GAUGES(NUMBER_STAT) STATS_COUNT };
 
 /* All figures, summed over the shards, but for the longest turn, which is the worst of theirs. */
 static void sum_stats(const struct broker *broker, struct log_field fields[STATS_COUNT])

@@ -16,7 +16,7 @@ struct span {
     size_t size;
 };
 
-#define SPAN_NONE ((struct span){NULL, 0})
+#define SPAN_NONE          ((struct span){NULL, 0})
 #define SPAN_LITERAL(text) ((struct span){(text), sizeof(text) - 1})
 
 static inline bool span_equal(struct span a, struct span b)

@@ -85,7 +85,7 @@ bool io_address_unify(const struct sockaddr *address, struct sockaddr_in6 *unifi
 
 int io_bound_address(int socket, struct sockaddr_in6 *address)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
     if (getsockname(socket, (struct sockaddr *)&bound, &size) != 0)
         return -errno;
