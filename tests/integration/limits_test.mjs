@@ -151,7 +151,9 @@ over(
     async (broker) => {
         const raw = await RawClient.open(broker, 'flow');
         const client = await JsonClient.open(broker);
-        const published = Array.from({ length: 300 }, (_, n) => client.publish('flow', `${n} ${'x'.repeat(1000)}`));
+        const published = client.atOnce(() =>
+            Array.from({ length: 300 }, (_, n) => client.publish('flow', `${n} ${'x'.repeat(1000)}`)),
+        );
         const answers = await Promise.all(published);
         assert.deepEqual(
             answers.map((answer) => answer.offset),

@@ -130,6 +130,14 @@ export class JsonClient extends Client {
         this.requests.clear();
     }
 
+    /** What is sent in this function goes out in one write, so that no answer comes between. */
+    atOnce(send) {
+        this.socket._socket.cork();
+        const sent = send();
+        this.socket._socket.uncork();
+        return sent;
+    }
+
     send(text) {
         this.socket.send(typeof text === 'string' ? text : JSON.stringify(text));
     }
