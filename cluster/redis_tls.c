@@ -22,8 +22,27 @@ struct tls_session {
 
 /* --- what all sessions share --- */
 
+/* OpenSSL does not tell a file that it can't open from one that it can't use. */
+static bool missed(const char *path)
+{
+    FILE *file = path[0] ? fopen(path, "re") : NULL;
+    if (file) {
+        fclose(file);
+    }
+    return path[0] && !file;
+}
+
 static const char *files_load(SSL_CTX *context, const struct redis_tls_files *files)
 {
+    if (missed(files->authorities)) {
+        return "cluster.tls_ca: there is no such file, or it may not be read";
+    }
+    if (missed(files->certificate)) {
+        return "cluster.tls_cert: there is no such file, or it may not be read";
+    }
+    if (missed(files->key)) {
+        return "cluster.tls_key: there is no such file, or it may not be read";
+    }
     if (files->authorities[0] ? SSL_CTX_load_verify_locations(context, files->authorities, NULL) != 1
                               : SSL_CTX_set_default_verify_paths(context) != 1) {
         return "cluster.tls_ca: not a file of certificates in PEM";

@@ -274,13 +274,18 @@ static void prove(struct server *server)
     }
 }
 
+/* Else an answer or a map of slots is waited for, before one can be sent. */
+static bool can_probe(const struct server *server)
+{
+    return server->claimed && server->proving && server->probe_slot != SLOTS;
+}
+
 static void probe(struct server *server)
 {
     int64_t now_us = server->common->now_us;
     bool due = now_us - server->probe_us >= server->common->settings->probe_ms * 1000ll;
     bool first = server->state == SERVER_TRYING && !server->proved_us;
-    bool ready = server->claimed && server->proving && server->probe_slot != SLOTS;
-    if (!server->probe_out && ready && (due || first)) {
+    if (!server->probe_out && can_probe(server) && (due || first)) {
         server->probe++;
         server->probe_out = true;
         server->probe_us = now_us;
@@ -369,9 +374,11 @@ int64_t server_rest_us(const struct server *server)
     } else {
         const struct asked *oldest = commands_oldest(server);
         until_us = server->state_us + timeout_us;
-        if (server->state == SERVER_UP) {
+        if (server->state == SERVER_UP && (server->probe_out || can_probe(server))) {
             until_us =
                 server->probe_us + (server->probe_out ? timeout_us : server->common->settings->probe_ms * 1000ll);
+        } else if (server->state == SERVER_UP) { /* the time of the next probe may be over: nothing turns by it */
+            until_us = (server->unprobed_us ? server->unprobed_us : now_us) + timeout_us;
         }
         until_us = oldest ? sooner(until_us, oldest->sent_us + timeout_us) : until_us;
     }
@@ -437,6 +444,7 @@ void server_probe_by(struct server *server, uint32_t slot)
         server_fail(server, "the slot of its probe is another's: the map of slots was old");
     } else if (server->state == SERVER_UP) {
         server->proving = server->probe_out = false;
+        server->unprobed_us = server->unprobed_us ? server->unprobed_us : server->common->now_us;
         subscription_probe(server);
     }
 }

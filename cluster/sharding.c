@@ -465,6 +465,18 @@ static void problem_note(struct link *link)
     }
 }
 
+/* Told once, until a map is read again: nodes are asked in any order, so that the text differs each time. */
+static void failure_note(struct sharding *sharding)
+{
+    static const char what[] = "no node tells its slots";
+    bool told = strncmp(sharding->problem, what, sizeof what - 1) == 0;
+    snprintf(sharding->problem, sizeof sharding->problem, "%s: %.*s", what, LINK_REASON_MAX - 32,
+             sharding->mapper.problems);
+    if (!told) {
+        logger_limited(LOG_WARNING, "redis_map_failed", LOG_STR("reason", sharding->problem));
+    }
+}
+
 static void map_turn(struct link *link)
 {
     struct sharding *sharding = link->sharding;
@@ -491,8 +503,7 @@ static void map_turn(struct link *link)
         break;
     case MAPPER_IN_VAIN:
         STATS_ADD(&link->stats, maps_failed, 1);
-        snprintf(sharding->problem, sizeof sharding->problem, "no node tells its slots: %.*s", LINK_REASON_MAX - 32,
-                 sharding->mapper.problems);
+        failure_note(sharding);
         break;
     }
 }

@@ -135,6 +135,16 @@ static bool redis_server_valid(const char *at, const char *end)
     return redis_place_valid(at, path ? path : end);
 }
 
+enum { PLACES_MAX = 8 }; /* as the link takes (URL_SENTINELS_MAX) */
+
+static bool redis_places_are_many(const char *at, const char *end)
+{
+    unsigned places = 1;
+    for (; (at = memchr(at, ',', (size_t)(end - at))) != NULL; at++)
+        places++;
+    return places > PLACES_MAX;
+}
+
 /* [user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db] */
 static bool redis_sentinels_valid(const char *at, const char *end)
 {
@@ -144,6 +154,8 @@ static bool redis_sentinels_valid(const char *at, const char *end)
         return false;
     const char *path = memchr(name + 1, '/', (size_t)(end - name - 1));
     if (path && !digits_valid(path + 1, (size_t)(end - path - 1)))
+        return false;
+    if (redis_places_are_many(at, name))
         return false;
     for (const char *comma; (comma = memchr(at, ',', (size_t)(name - at))) != NULL; at = comma + 1)
         if (!redis_place_valid(at, comma))
@@ -157,6 +169,8 @@ static bool redis_cluster_valid(const char *at, const char *end)
     at = behind_user(at, end);
     end -= end > at && end[-1] == '/';
     if (memchr(at, '/', (size_t)(end - at)))
+        return false;
+    if (redis_places_are_many(at, end))
         return false;
     for (const char *comma; (comma = memchr(at, ',', (size_t)(end - at))) != NULL; at = comma + 1)
         if (!redis_place_valid(at, comma))
@@ -173,11 +187,14 @@ static const char *redis_form_missed(const char *url, size_t size)
     if (at)
         return redis_sentinels_valid(at, end)
                    ? NULL
-                   : "redis[s]+sentinel://[user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db]";
+                   : "redis[s]+sentinel://[user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db], "
+                     "with up to 8 hosts";
     at = behind_scheme(url, end, "redis+cluster://");
     at = at ? at : behind_scheme(url, end, "rediss+cluster://");
     if (at)
-        return redis_cluster_valid(at, end) ? NULL : "redis[s]+cluster://[user:password@]host[:port][,host[:port]...]";
+        return redis_cluster_valid(at, end) ? NULL
+                                            : "redis[s]+cluster://[user:password@]host[:port][,host[:port]...], "
+                                              "with up to 8 hosts";
     at = behind_scheme(url, end, "redis://");
     at = at ? at : behind_scheme(url, end, "rediss://");
     return at && redis_server_valid(at, end) ? NULL : "redis[s]://[user:password@]host[:port][/db]";
