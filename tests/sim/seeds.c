@@ -8,15 +8,23 @@
 
 #include "base/logger.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
+#if defined(__SANITIZE_THREAD__)
+#define SANITIZED_THREADS true
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#if __has_feature(thread_sanitizer)
+#define SANITIZED_THREADS true
+#endif
+#if __has_feature(address_sanitizer)
 #define SANITIZED true
 #endif
 #endif
-#ifndef SANITIZED
-#define SANITIZED false
+#ifndef SANITIZED_THREADS
+#define SANITIZED_THREADS false
+#endif
+#if !defined(SANITIZED) && defined(__SANITIZE_ADDRESS__)
+#define SANITIZED true
+#elif !defined(SANITIZED)
+#define SANITIZED SANITIZED_THREADS
 #endif
 
 #define CANARY_SEEDS_MAX 200 /* looked through for enough in which a canary does something */
@@ -177,7 +185,8 @@ int seeds_main(const struct seeds *seeds, int count, char **words)
     uint32_t failures = run_stretch(&wishes);
     if (!wishes.stretch) {
         failures += world->further ? world->further() : 0;
-        failures += run_canaries() + run_twice();
+        failures += SANITIZED_THREADS ? 0 : run_canaries(); /* a world is one thread: there is nothing new to hear */
+        failures += run_twice();
     }
     return failures > 0;
 }
