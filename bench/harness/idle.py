@@ -50,14 +50,10 @@ def show_slabs(record):
 
 def broker_figures(process, log):
     """What the broker has counted so far: it logs that when it is asked to."""
-    def said():
-        whole = Path(log).read_text("utf-8").rpartition("\n")[0]  # the last line may still be on its way
-        return [json.loads(line) for line in whole.splitlines() if '"event":"stats"' in line]
-
-    before = len(said())
+    before = len(processes.logged(log, "stats"))
     process.send_signal(signal.SIGUSR1)
-    processes.wait_until(lambda: len(said()) > before, "the broker's figures")
-    return {name: said()[-1][name] for name in BROKER_FIGURES}
+    processes.wait_until(lambda: len(processes.logged(log, "stats")) > before, "the broker's figures")
+    return {name: processes.logged(log, "stats")[-1][name] for name in BROKER_FIGURES}
 
 
 class TcpPages(threading.Thread):

@@ -47,6 +47,12 @@ def broker_log(build):
     return build / f"bench/shoald-{os.getpid()}.log"
 
 
+def logged(log, event):
+    """What a broker has logged as this event so far. The last line may still be on its way: it is left out."""
+    whole = Path(log).read_text("utf-8").rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines() if f'"event":"{event}"' in line]
+
+
 def answers(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -97,8 +103,7 @@ def broker(build, log, sets, cores=None):
             def is_ready():
                 if process.poll() is not None:
                     sys.exit(f"bench: the broker did not start: see {log}")
-                whole = Path(log).read_text("utf-8").rpartition("\n")[0]  # the last line may still be on its way
-                ready[:] = [json.loads(line) for line in whole.splitlines() if '"event":"ready"' in line]
+                ready[:] = logged(log, "ready")
                 return ready
 
             wait_until(is_ready, "the broker")

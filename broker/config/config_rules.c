@@ -137,12 +137,14 @@ static bool redis_server_valid(const char *at, const char *end)
 
 enum { PLACES_MAX = 8 }; /* as the link takes (URL_SENTINELS_MAX) */
 
-static bool redis_places_are_many(const char *at, const char *end)
+/* host[:port][,host[:port]...] */
+static bool redis_places_valid(const char *at, const char *end)
 {
     unsigned places = 1;
-    for (; (at = memchr(at, ',', (size_t)(end - at))) != NULL; at++)
-        places++;
-    return places > PLACES_MAX;
+    for (const char *comma; (comma = memchr(at, ',', (size_t)(end - at))) != NULL; at = comma + 1, places++)
+        if (!redis_place_valid(at, comma))
+            return false;
+    return places <= PLACES_MAX && redis_place_valid(at, end);
 }
 
 /* [user:password@]host[:port][,host[:port]...]/MASTER_NAME[/db] */
@@ -155,12 +157,7 @@ static bool redis_sentinels_valid(const char *at, const char *end)
     const char *path = memchr(name + 1, '/', (size_t)(end - name - 1));
     if (path && !digits_valid(path + 1, (size_t)(end - path - 1)))
         return false;
-    if (redis_places_are_many(at, name))
-        return false;
-    for (const char *comma; (comma = memchr(at, ',', (size_t)(name - at))) != NULL; at = comma + 1)
-        if (!redis_place_valid(at, comma))
-            return false;
-    return redis_place_valid(at, name);
+    return redis_places_valid(at, name);
 }
 
 /* [user:password@]host[:port][,host[:port]...][/] */
@@ -168,14 +165,7 @@ static bool redis_cluster_valid(const char *at, const char *end)
 {
     at = behind_user(at, end);
     end -= end > at && end[-1] == '/';
-    if (memchr(at, '/', (size_t)(end - at)))
-        return false;
-    if (redis_places_are_many(at, end))
-        return false;
-    for (const char *comma; (comma = memchr(at, ',', (size_t)(end - at))) != NULL; at = comma + 1)
-        if (!redis_place_valid(at, comma))
-            return false;
-    return redis_place_valid(at, end);
+    return !memchr(at, '/', (size_t)(end - at)) && redis_places_valid(at, end);
 }
 
 /* NULL: it is valid. Else its form. */

@@ -8,7 +8,8 @@
 #include "conn/slow.h"
 
 /*
- * Parts of a round: without a message for so long a rest ends, and after so long at the latest. The round of a large
+ * Parts of a round: without a message for so long a rest ends, and after so long at the latest; what comes later than
+ * that after the last round does not begin one. The round of a large
  * feed is long beside the time that publishers take to answer; that of small feeds, some hundred sends, is not.
  */
 #define REST_QUIET_OF_LARGE 16
@@ -208,7 +209,7 @@ static uint32_t rest_of(const struct conns *conns, struct rest *rest, const stru
 {
     uint32_t now_us = (uint32_t)conns->now_us;
     uint32_t round_us = (uint32_t)((uint64_t)round->sends * conns->send_ns / 1000);
-    bool quick = now_us - rest->ended_us <= round_us / 2;
+    bool quick = now_us - rest->ended_us <= round_us / REST_MOST_OF_ROUND;
     if (!rest->resting && !(quick && rest_is_due(rest, round->shared))) {
         return 0;
     }

@@ -3,17 +3,14 @@
  * servers while all publish and subscribe; SHOAL_STORM_STEPS makes it longer. The whole history is checked in the end.
  * What each fault does alone is in faults_test.mjs.
  */
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { randomFrom, SEED } from '../integration/harness/random.mjs';
+import { SEED } from '../integration/harness/random.mjs';
 import { pause } from '../integration/harness/wait.mjs';
 import { withCluster } from './harness/cluster.mjs';
-import { Traffic } from './harness/traffic.mjs';
+import { storm } from './harness/storm.mjs';
 
 const STEPS = Number(process.env.SHOAL_STORM_STEPS ?? 12);
-const TOPICS = ['log/a', 'log/b', 'log/c', 'log/d'];
-const PACE_MS = 10;
 
 /* Each takes a Redis server, a host, the cluster, and a time in ms for which it lasts. */
 const FAULTS = {
@@ -51,25 +48,13 @@ const FAULTS = {
 };
 
 test(`a storm (seed ${SEED})`, () =>
-    withCluster({ redis: 2, hosts: 3 }, async (cluster) => {
-        const random = randomFrom(SEED);
-        const traffic = await Traffic.start(cluster, { topics: TOPICS, pace_ms: PACE_MS });
-        const steps = [];
-        try {
-            for (let step = 0; step < STEPS; step++) {
-                const name = Object.keys(FAULTS)[random(Object.keys(FAULTS).length)];
+    withCluster({ redis: 2, hosts: 3 }, (cluster) =>
+        storm(cluster, {
+            steps: STEPS,
+            faults: FAULTS,
+            draw: (random) => {
                 const at = { redis: cluster.redis[random(2)], host: cluster.hosts[random(3)], ms: random(800) };
-                steps.push(`${name} (${at.redis.port}, ${at.host.name}, ${at.ms} ms)`);
-                await FAULTS[name]({ ...at, cluster, traffic });
-                await pause(random(300));
-            }
-            await cluster.untilReady();
-            const checked = await traffic.settled();
-            assert.ok(checked.acknowledged > TOPICS.length * 3, JSON.stringify(checked));
-        } catch (error) {
-            error.message += `\n--- seed ${SEED}, steps ---\n${steps.join('\n')}`;
-            throw error;
-        } finally {
-            traffic.stop();
-        }
-    }));
+                return { ...at, words: `${at.redis.port}, ${at.host.name}, ${at.ms} ms` };
+            },
+        }),
+    ));

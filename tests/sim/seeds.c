@@ -8,22 +8,17 @@
 
 #include "base/logger.h"
 
-#if defined(__SANITIZE_THREAD__)
+#ifndef __has_feature /* clang's; gcc defines __SANITIZE_… */
+#define __has_feature(feature) 0
+#endif
+#if __has_feature(thread_sanitizer) || defined(__SANITIZE_THREAD__)
 #define SANITIZED_THREADS true
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SANITIZED_THREADS true
-#endif
-#if __has_feature(address_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED_THREADS
+#else
 #define SANITIZED_THREADS false
 #endif
-#if !defined(SANITIZED) && defined(__SANITIZE_ADDRESS__)
+#if __has_feature(address_sanitizer) || defined(__SANITIZE_ADDRESS__)
 #define SANITIZED true
-#elif !defined(SANITIZED)
+#else
 #define SANITIZED SANITIZED_THREADS
 #endif
 
