@@ -91,7 +91,7 @@ static const char *servers_make(struct link *link)
         problem = server_add(link, word);
     }
     for (uint32_t i = 0; i < link->server_count; i++) {
-        names[i] = (struct span){link->servers[i].name, strlen(link->servers[i].name)};
+        names[i] = span_of_text(link->servers[i].name);
     }
     if (!problem && !ring_init(&link->ring, count, names)) {
         problem = "no memory";
@@ -115,7 +115,7 @@ static void common_fill(struct link *link, const struct link_setup *setup)
         .settings = &link->settings,
         .stats = &link->stats,
         .nodes = &link->nodes,
-        .prefix = {link->settings.prefix, strlen(link->settings.prefix)},
+        .prefix = span_of_text(link->settings.prefix),
         .instance = setup->instance,
         .random = random_begin(setup),
         .now_us = setup->clock->monotonic_us(setup->clock),

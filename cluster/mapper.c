@@ -1,16 +1,13 @@
 /* mapper: see mapper.h. */
 #include "cluster/mapper.h"
 
-#include "cluster/url_connect.h"
 #include <stdio.h>
+
+#include "cluster/pause.h"
+#include "cluster/url_connect.h"
 
 /* A node's share of the time: a round seldom meets more than one that is dead. */
 #define PATIENCE_SHARE 4
-
-static struct span text_span(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
 
 void mapper_init(struct mapper *mapper, struct redis_room *redis, const struct url *url, uint64_t random,
                  int64_t now_us)
@@ -42,10 +39,10 @@ static void ask(struct mapper *mapper, int64_t now_us)
     if (!mapper->connection) {
         return;
     }
-    const struct span with_user[] = {SPAN_LITERAL("AUTH"), text_span(url->user), text_span(url->password)};
-    const struct span without[] = {SPAN_LITERAL("AUTH"), text_span(url->password)};
-    if (url->password[0]) {
-        redis_send(mapper->connection, url->user[0] ? 3 : 2, url->user[0] ? with_user : without);
+    struct span words[URL_AUTH_WORDS];
+    uint32_t count = url_auth(url, words);
+    if (count > 0) {
+        redis_send(mapper->connection, count, words);
     }
     redis_send(mapper->connection, 2, (const struct span[]){SPAN_LITERAL("CLUSTER"), SPAN_LITERAL("SLOTS")});
 }
@@ -74,7 +71,7 @@ static void pass_on(struct mapper *mapper, int64_t now_us, struct span problem)
 
 static void pause_begin(struct mapper *mapper, uint64_t random, int64_t pause_us, int64_t now_us)
 {
-    mapper->due_us = now_us + pause_us / 2 + (int64_t)(random % (uint64_t)(pause_us / 2));
+    mapper->due_us = now_us + pause_spread(pause_us, random);
 }
 
 void mapper_hurry(struct mapper *mapper, uint64_t random, int64_t now_us)
@@ -132,14 +129,14 @@ static bool work(struct mapper *mapper, int64_t now_us, int64_t patience_us)
             }
             pass_on(mapper, now_us, SPAN_LITERAL("no answer"));
         } else if (event.kind == REDIS_CLOSED) {
-            pass_on(mapper, now_us, text_span(event.reason));
+            pass_on(mapper, now_us, span_of_text(event.reason));
         } else if (event.kind == REDIS_VALUE && event.value->kind == REDIS_FAILURE) {
             pass_on(mapper, now_us, event.value->text);
         } else if (event.kind == REDIS_VALUE) {
             bool waits;
             const char *problem = take_answer(mapper, event.value, &waits);
             if (problem) {
-                pass_on(mapper, now_us, text_span(problem));
+                pass_on(mapper, now_us, span_of_text(problem));
             } else if (!waits) {
                 return true;
             }

@@ -52,7 +52,7 @@ static void tell(const struct nodes *nodes, struct server *server, const char *t
     int life_size = snprintf(life, sizeof life, "%d", NODES_BEAT_US / 1000000 * NODES_LIFE);
     const struct span write[] = {SPAN_LITERAL("SET"),
                                  node_key(server, key, name),
-                                 {text, strlen(text)},
+                                 span_of_text(text),
                                  SPAN_LITERAL("EX"),
                                  {life, (size_t)life_size}};
     const struct span join[] = {SPAN_LITERAL("ZADD"), set_key(server, set), SPAN_LITERAL("0"), name};

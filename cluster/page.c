@@ -24,7 +24,7 @@ static struct span field(const struct redis_value *entry, const char *name)
     for (uint32_t i = 0; i + 1 < fields->count; i += 2) {
         const struct redis_value *pair = &fields->items[i];
         if (pair[0].kind == REDIS_STRING && pair[1].kind == REDIS_STRING &&
-            span_equal(pair[0].text, (struct span){name, strlen(name)})) {
+            span_equal(pair[0].text, span_of_text(name))) {
             return pair[1].text;
         }
     }

@@ -5,32 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
-static bool text_begins(struct span text, const char *with)
-{
-    size_t size = strlen(with);
-    return text.size >= size && memcmp(text.data, with, size) == 0;
-}
-
 /* --- asking --- */
 
 static void send_question(struct sentinel *sentinel)
 {
     const struct span words[] = {SPAN_LITERAL("SENTINEL"), SPAN_LITERAL("GET-MASTER-ADDR-BY-NAME"),
-                                 text_span(sentinel->url->master)};
+                                 span_of_text(sentinel->url->master)};
     redis_send(sentinel->connection, 3, words);
 }
 
 static void send_password(struct sentinel *sentinel)
 {
-    const struct span with_user[] = {SPAN_LITERAL("AUTH"), text_span(sentinel->url->user),
-                                     text_span(sentinel->url->password)};
-    const struct span without[] = {SPAN_LITERAL("AUTH"), text_span(sentinel->url->password)};
-    redis_send(sentinel->connection, sentinel->url->user[0] ? 3 : 2, sentinel->url->user[0] ? with_user : without);
+    struct span words[URL_AUTH_WORDS];
+    uint32_t count = url_auth(sentinel->url, words);
+    redis_send(sentinel->connection, count, words);
     sentinel->offered = true;
 }
 
@@ -107,7 +95,7 @@ static bool take_address(const struct redis_value *value, struct url_place *mast
 static bool take_answer(struct sentinel *sentinel, const struct redis_value *value, int64_t now_us,
                         struct url_place *master)
 {
-    if (value->kind == REDIS_FAILURE && text_begins(value->text, "NOAUTH") && sentinel->url->password[0] &&
+    if (value->kind == REDIS_FAILURE && span_begins(value->text, "NOAUTH") && sentinel->url->password[0] &&
         !sentinel->offered) {
         send_password(sentinel);
         send_question(sentinel);
@@ -137,7 +125,7 @@ enum sentinel_result sentinel_turn(struct sentinel *sentinel, int64_t now_us, in
             }
             pass_on(sentinel, now_us, SPAN_LITERAL("no answer"));
         } else if (event.kind == REDIS_CLOSED) {
-            pass_on(sentinel, now_us, text_span(event.reason));
+            pass_on(sentinel, now_us, span_of_text(event.reason));
         } else if (event.kind == REDIS_VALUE && take_answer(sentinel, event.value, now_us, master)) {
             sentinel_end(sentinel);
             return SENTINEL_NAMED;

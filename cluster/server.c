@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/logger.h"
+#include "cluster/pause.h"
 #include "cluster/url_connect.h"
 
 /* Answers of Redis that one turn works, so that a flood of one server does not keep others waiting. */
@@ -57,7 +58,7 @@ static void probe_name(struct server *server)
 struct span server_key(const struct server_common *common, char *at, struct span topic, const char *suffix,
                        struct span rest)
 {
-    const struct span parts[] = {SPAN_LITERAL("{"), topic, SPAN_LITERAL("}"), {suffix, strlen(suffix)}, rest};
+    const struct span parts[] = {SPAN_LITERAL("{"), topic, SPAN_LITERAL("}"), span_of_text(suffix), rest};
     size_t size = server_name_begin(common, at, common->sharded ? slot_of_bytes(topic) : 0);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (parts[i].size) {
@@ -123,8 +124,7 @@ static void move(struct server *server, enum server_state next)
 
 static void pause_begin(struct server *server)
 {
-    int64_t pause = server->pause_us / 2 + (int64_t)(server_random(server->common) % (uint64_t)(server->pause_us / 2));
-    server->retry_us = server->common->now_us + pause;
+    server->retry_us = server->common->now_us + pause_spread(server->pause_us, server_random(server->common));
     server->pause_us = server->pause_us * 2 < SERVER_PAUSE_US_MAX ? server->pause_us * 2 : SERVER_PAUSE_US_MAX;
 }
 

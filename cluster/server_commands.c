@@ -13,17 +13,6 @@
 /* What a probe and its like count for in nobody's backlog. */
 #define NO_RELAY NULL
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
-static bool text_begins(struct span text, const char *with)
-{
-    size_t size = strlen(with);
-    return text.size >= size && memcmp(text.data, with, size) == 0;
-}
-
 /* --- the line of what was asked --- */
 
 static struct asked *asked_at(const struct server *server, uint32_t place)
@@ -138,16 +127,12 @@ void commands_abandon(struct server *server)
 
 /* --- greeting --- */
 
-/* AUTH with a user is of Redis 6; without one, of all. */
 static void send_auth(struct server *server)
 {
-    const struct span with_user[] = {SPAN_LITERAL("AUTH"), text_span(server->url.user),
-                                     text_span(server->url.password)};
-    const struct span without[] = {SPAN_LITERAL("AUTH"), text_span(server->url.password)};
-    if (server->url.user[0]) {
-        command_send(server, COMMAND_SETUP, NO_RELAY, 3, with_user);
-    } else if (server->url.password[0]) {
-        command_send(server, COMMAND_SETUP, NO_RELAY, 2, without);
+    struct span words[URL_AUTH_WORDS];
+    uint32_t count = url_auth(&server->url, words);
+    if (count > 0) {
+        command_send(server, COMMAND_SETUP, NO_RELAY, count, words);
     }
 }
 
@@ -163,7 +148,7 @@ void commands_greet(struct server *server)
         char number[16];
         snprintf(number, sizeof number, "%u", server->url.database);
         command_send(server, COMMAND_SETUP, NO_RELAY, 2,
-                     (const struct span[]){SPAN_LITERAL("SELECT"), text_span(number)});
+                     (const struct span[]){SPAN_LITERAL("SELECT"), span_of_text(number)});
     }
     if (server->common->sharded) {
         command_send(server, COMMAND_MYID, NO_RELAY, 2,
@@ -198,10 +183,14 @@ static void claim(struct server *server)
     char proposed[WIRE_HEX_SIZE];
     wire_hex_write(server_random(server->common), proposed);
     const struct span words[] = {
-        SPAN_LITERAL("EVALSHA"),     {server->common->hashes[SCRIPT_CLAIM], SCRIPT_HASH_SIZE},
-        SPAN_LITERAL("1"),           server_generation_key(server, key, SPAN_NONE),
-        text_span(server->run_id),   text_span(server->origin),
-        {proposed, sizeof proposed}, server->common->settings->durable ? SPAN_LITERAL("1") : SPAN_LITERAL("0"),
+        SPAN_LITERAL("EVALSHA"),
+        {server->common->hashes[SCRIPT_CLAIM], SCRIPT_HASH_SIZE},
+        SPAN_LITERAL("1"),
+        server_generation_key(server, key, SPAN_NONE),
+        span_of_text(server->run_id),
+        span_of_text(server->origin),
+        {proposed, sizeof proposed},
+        server->common->settings->durable ? SPAN_LITERAL("1") : SPAN_LITERAL("0"),
     };
     command_send(server, COMMAND_CLAIM, NO_RELAY, sizeof words / sizeof *words, words);
 }
@@ -315,18 +304,18 @@ void commands_send(struct server *server)
 /* Errors after which a server is of no use, whatever it is asked. */
 static bool is_fatal(struct span error)
 {
-    return text_begins(error, "READONLY") || text_begins(error, "LOADING") || text_begins(error, "MASTERDOWN") ||
-           text_begins(error, "NOAUTH");
+    return span_begins(error, "READONLY") || span_begins(error, "LOADING") || span_begins(error, "MASTERDOWN") ||
+           span_begins(error, "NOAUTH");
 }
 
 /* An error that a new claim mends: the relay was not done. */
 static bool is_forgotten(struct server *server, struct span error)
 {
-    if (text_begins(error, "NOSCRIPT")) {
+    if (span_begins(error, "NOSCRIPT")) {
         STATS_ADD(server->common->stats, script_reloads, server->claimed);
         return true;
     }
-    return text_begins(error, "GENERATION") || text_begins(error, "ERR GENERATION");
+    return span_begins(error, "GENERATION") || span_begins(error, "ERR GENERATION");
 }
 
 static void answered_append(struct server *server, struct relay *relay, const struct redis_value *value)
@@ -357,8 +346,8 @@ static void answered_read(struct server *server, struct relay *relay, const stru
 
 bool command_was_redirected(struct span error)
 {
-    return text_begins(error, "MOVED ") || text_begins(error, "ASK ") || text_begins(error, "TRYAGAIN") ||
-           text_begins(error, "CLUSTERDOWN") || text_begins(error, "ERR Script attempted to access a non local key");
+    return span_begins(error, "MOVED ") || span_begins(error, "ASK ") || span_begins(error, "TRYAGAIN") ||
+           span_begins(error, "CLUSTERDOWN") || span_begins(error, "ERR Script attempted to access a non local key");
 }
 
 /* Without which the server is of no use. */
@@ -375,7 +364,7 @@ static void answered_elsewhere(struct server *server, const struct asked *asked,
     STATS_ADD(stats, redirections, 1);
     snprintf(server->error, sizeof server->error, "%.*s", (int)error.size, error.data);
     server->redirected = true;
-    server->cluster_down |= text_begins(error, "CLUSTERDOWN");
+    server->cluster_down |= span_begins(error, "CLUSTERDOWN");
     if (has_relay(asked)) {
         server->backlog_bytes -= relay_bytes(asked->relay);
         relays_push(&server->returned, asked->relay);
@@ -472,7 +461,7 @@ void commands_fence(struct server *server)
     struct span digits = digits_of(&number, server->fence);
     char text[1 + sizeof number] = {WIRE_FENCE};
     memcpy(text + 1, digits.data, digits.size);
-    const struct span words[] = {SPAN_LITERAL("PUBLISH"), text_span(server->probe_channel), {text, 1 + digits.size}};
+    const struct span words[] = {SPAN_LITERAL("PUBLISH"), span_of_text(server->probe_channel), {text, 1 + digits.size}};
     command_send(server, COMMAND_OTHER, NO_RELAY, 3, words);
 }
 
@@ -481,7 +470,7 @@ void commands_probe(struct server *server)
     struct digits number;
     bool sharded = server->common->sharded;
     const struct span words[] = {sharded ? SPAN_LITERAL("SPUBLISH") : SPAN_LITERAL("PUBLISH"),
-                                 text_span(server->probe_channel), digits_of(&number, server->probe)};
+                                 span_of_text(server->probe_channel), digits_of(&number, server->probe)};
     command_send(server, sharded ? COMMAND_PROBE : COMMAND_OTHER, NO_RELAY, 3, words);
     send_info(server, SPAN_LITERAL("replication"));
     if (sharded) {

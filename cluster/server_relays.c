@@ -8,11 +8,6 @@
 #include "cluster/digits.h"
 #include "cluster/server.h"
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 struct span server_generation_key(const struct server *server, char *at, struct span topic)
 {
     uint32_t slot = server->common->sharded ? slot_of_bytes(topic) : 0;
@@ -117,8 +112,8 @@ struct script_keys {
 /* What a script of a cluster claims its slot's generation with. */
 static uint32_t lineage_words(const struct server *server, struct span words[LINEAGE_WORDS])
 {
-    words[0] = text_span(server->run_id);
-    words[1] = text_span(server->origin);
+    words[0] = span_of_text(server->run_id);
+    words[1] = span_of_text(server->origin);
     words[2] = server->common->settings->durable ? SPAN_LITERAL("1") : SPAN_LITERAL("0");
     return LINEAGE_WORDS;
 }

@@ -9,20 +9,12 @@
 /* Subscriptions that may be made at once after a rest: a tenth of a second's. */
 #define TOKENS_REST_S 0.1
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 void subscription_greet(struct server *server)
 {
-    const struct span with_user[] = {SPAN_LITERAL("AUTH"), text_span(server->url.user),
-                                     text_span(server->url.password)};
-    const struct span without[] = {SPAN_LITERAL("AUTH"), text_span(server->url.password)};
-    if (server->url.user[0]) {
-        redis_send(server->subscription, 3, with_user);
-    } else if (server->url.password[0]) {
-        redis_send(server->subscription, 2, without);
+    struct span words[URL_AUTH_WORDS];
+    uint32_t count = url_auth(&server->url, words);
+    if (count > 0) {
+        redis_send(server->subscription, count, words);
     }
     subscription_probe(server);
 }
@@ -30,7 +22,7 @@ void subscription_greet(struct server *server)
 void subscription_probe(struct server *server)
 {
     enum change change = server->common->sharded ? CHANGE_SSUBSCRIBE : CHANGE_SUBSCRIBE;
-    subscription_change(server, change, text_span(server->probe_channel), (struct server_ack){.probe = true});
+    subscription_change(server, change, span_of_text(server->probe_channel), (struct server_ack){.probe = true});
     subscription_flush(server);
 }
 
@@ -145,7 +137,7 @@ static bool is_late(struct server *server, const struct wire *wire)
 static bool take_message(struct server *server, struct span channel, struct span bytes, struct wire *wire)
 {
     struct link_stats *stats = server->common->stats;
-    if (span_equal(channel, text_span(server->probe_channel))) {
+    if (span_equal(channel, span_of_text(server->probe_channel))) {
         probe_came_back(server, bytes);
         return false;
     }
@@ -191,7 +183,7 @@ static bool take_ack(struct server *server, bool subscribed, struct subscription
 
 static bool is_one_of(struct span word, const char *first, const char *second)
 {
-    return span_equal(word, text_span(first)) || span_equal(word, text_span(second));
+    return span_equal(word, span_of_text(first)) || span_equal(word, span_of_text(second));
 }
 
 /* --- of a Redis Cluster --- */
@@ -209,7 +201,7 @@ static struct span topic_of(const struct server *server, struct span channel)
 static bool take_loss(struct server *server, struct span channel, struct subscription_event *event)
 {
     server->redirected = true;
-    if (span_equal(channel, text_span(server->probe_channel))) {
+    if (span_equal(channel, span_of_text(server->probe_channel))) {
         server_probe_lost(server);
         return false;
     }

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/logger.h"
+#include "cluster/pause.h"
 #include "cluster/state.h"
 
 /* Between two looks for relays that have waited too long. */
@@ -69,8 +70,7 @@ static void pause_begin(struct link *link)
 {
     struct sharding *sharding = link->sharding;
     int64_t pause_us = sharding->pause_us;
-    int64_t some_us = (int64_t)(server_random(&link->common) % (uint64_t)(pause_us / 2));
-    sharding->retry_us = link->common.now_us + pause_us / 2 + some_us;
+    sharding->retry_us = link->common.now_us + pause_spread(pause_us, server_random(&link->common));
     sharding->pause_us = pause_us * 2 < SHARDING_PAUSE_US_MAX ? pause_us * 2 : SHARDING_PAUSE_US_MAX;
 }
 
@@ -255,16 +255,11 @@ void sharding_collect(struct link *link, struct server *server)
 
 /* --- a map is applied --- */
 
-static bool same_place(const struct url_place *a, const struct url_place *b)
-{
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
 /* SLOT_NOWHERE: none. */
 static uint32_t server_at(const struct link *link, const struct url_place *place)
 {
     for (uint32_t i = 0; i < link->server_count; i++) {
-        if (!link->servers[i].retired && same_place(&link->servers[i].place, place)) {
+        if (!link->servers[i].retired && url_place_equal(&link->servers[i].place, place)) {
             return i;
         }
     }
@@ -468,13 +463,12 @@ static void problem_note(struct link *link)
 /* Told once, until a map is read again: nodes are asked in any order, so that the text differs each time. */
 static void failure_note(struct sharding *sharding)
 {
-    static const char what[] = "no node tells its slots";
-    bool told = strncmp(sharding->problem, what, sizeof what - 1) == 0;
-    snprintf(sharding->problem, sizeof sharding->problem, "%s: %.*s", what, LINK_REASON_MAX - 32,
+    snprintf(sharding->problem, sizeof sharding->problem, "no node tells its slots: %.*s", LINK_REASON_MAX - 32,
              sharding->mapper.problems);
-    if (!told) {
+    if (!sharding->in_vain) {
         logger_limited(LOG_WARNING, "redis_map_failed", LOG_STR("reason", sharding->problem));
     }
+    sharding->in_vain = true;
 }
 
 static void map_turn(struct link *link)
@@ -494,6 +488,7 @@ static void map_turn(struct link *link)
         break;
     case MAPPER_READ:
         STATS_ADD(&link->stats, maps_read, 1);
+        sharding->in_vain = false;
         if (is_news(link)) {
             drain(link);
             map_turn(link);
@@ -518,15 +513,13 @@ void sharding_turn(struct link *link)
     }
 }
 
-static int64_t sooner(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 int64_t sharding_rest_us(const struct link *link)
 {
     const struct sharding *sharding = link->sharding;
-    int64_t rest = mapper_rest_us(&sharding->mapper, link->common.now_us, timeout_us(link));
-    rest = sharding->draining ? EXPIRE_US : rest;
-    return sharding->returned.first || sharding->waiting.first ? sooner(rest, EXPIRE_US) : rest;
+    if (sharding->draining) {
+        return EXPIRE_US;
+    }
+    int64_t rest_us = mapper_rest_us(&sharding->mapper, link->common.now_us, timeout_us(link));
+    bool expires = sharding->returned.first || sharding->waiting.first;
+    return expires && rest_us > EXPIRE_US ? EXPIRE_US : rest_us;
 }

@@ -63,6 +63,7 @@ struct sharding {
     int64_t pause_us;   /* the next one */
     int64_t expired_us; /* when both lines were looked through for what has waited too long */
     bool unsettled;     /* a subscription was refused or lost: all are looked through with the next map */
+    bool in_vain;       /* the last round of asking for a map was, and that is logged */
     bool draining;      /* mapper.map is to be applied */
     int64_t draining_us;
     uint64_t drains[LINK_SERVERS_MAX]; /* fences, 0: none */

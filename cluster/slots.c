@@ -113,16 +113,11 @@ static bool place_take(const struct redis_value *node, const struct url_place *a
     return true;
 }
 
-static bool same_place(const struct url_place *a, const struct url_place *b)
-{
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
 /* SLOT_NOWHERE: there are too many. */
 static uint32_t master_number(struct slot_map *map, const struct url_place *place)
 {
     for (uint32_t i = 0; i < map->master_count; i++) {
-        if (same_place(&map->masters[i], place)) {
+        if (url_place_equal(&map->masters[i], place)) {
             return i;
         }
     }
@@ -140,7 +135,7 @@ static void other_add(struct slot_map *map, const struct redis_value *node, cons
         return;
     }
     for (uint32_t i = 0; i < map->other_count; i++) {
-        if (same_place(&map->others[i], &place)) {
+        if (url_place_equal(&map->others[i], &place)) {
             return;
         }
     }

@@ -209,6 +209,17 @@ const char *url_parse(struct span text, struct url *url)
     return problem ? problem : rest_parse(text, kind, url);
 }
 
+uint32_t url_auth(const struct url *url, struct span words[URL_AUTH_WORDS])
+{
+    uint32_t count = 0;
+    words[count++] = SPAN_LITERAL("AUTH");
+    if (url->user[0]) {
+        words[count++] = span_of_text(url->user);
+    }
+    words[count++] = span_of_text(url->password);
+    return url->password[0] ? count : 0;
+}
+
 void url_address(const struct url_place *place, char text[URL_ADDRESS_MAX])
 {
     snprintf(text, URL_ADDRESS_MAX, strchr(place->host, ':') ? "[%s]:%u" : "%s:%u", place->host, place->port);

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "protocol/span.h"
 
@@ -46,8 +47,21 @@ struct url {
     bool cluster; /* the places are seeds of a Redis Cluster */
 };
 
+static inline bool url_place_equal(const struct url_place *a, const struct url_place *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
 /* NULL: *url is filled. Else what is wrong, a literal that does not hold the password. */
 const char *url_parse(struct span text, struct url *url);
+
+#define URL_AUTH_WORDS 3
+
+/*
+ * The command by which the password is given, borrowed from the URL. Returns the number of its words, 0: there is no
+ * password. With a user it is of Redis 6; without one, of all.
+ */
+uint32_t url_auth(const struct url *url, struct span words[URL_AUTH_WORDS]);
 
 /* "10.0.0.7:6379" or "[::1]:6379": for people. */
 void url_address(const struct url_place *place, char text[URL_ADDRESS_MAX]);

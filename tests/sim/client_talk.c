@@ -304,11 +304,6 @@ static void say_gathered(struct client *client)
     }
 }
 
-static struct span span_of(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 static void publish(struct clients *clients, struct client *client, uint32_t number)
 {
     static char payload[PAYLOAD_ROOM];
@@ -320,10 +315,10 @@ static void publish(struct clients *clients, struct client *client, uint32_t num
     }
     struct command command = {
         .verb = COMMAND_PUBLISH,
-        .topic = span_of(topic_names[what->topic]),
+        .topic = span_of_text(topic_names[what->topic]),
         .kind = (enum payload_kind)what->kind,
         .payload = {payload, payload_write(clients->record, number, payload)},
-        .key = span_of(key),
+        .key = span_of_text(key),
     };
     say(client, &command, request->id);
 }
@@ -331,7 +326,7 @@ static void publish(struct clients *clients, struct client *client, uint32_t num
 static void ask_to_follow(struct client *client, struct follow *follow, const struct from *from)
 {
     struct request *request = client_request(client, REQUEST_SUBSCRIBE, (uint32_t)(follow - client->follows));
-    struct command command = {.verb = COMMAND_SUBSCRIBE, .topic = span_of(name_of(follow->number)), .from = *from};
+    struct command command = {.verb = COMMAND_SUBSCRIBE, .topic = span_of_text(name_of(follow->number)), .from = *from};
     say(client, &command, request->id);
 }
 
@@ -346,7 +341,7 @@ static struct span positions_write(const struct client *client, const struct kee
             continue;
         }
         if (client->binary) {
-            size += bin_position_write(span_of(topic_names[topic]), keepsake->epochs[topic], keepsake->tops[topic],
+            size += bin_position_write(span_of_text(topic_names[topic]), keepsake->epochs[topic], keepsake->tops[topic],
                                        text + size, sizeof text - size);
         } else {
             size += (size_t)snprintf(text + size, sizeof text - size, "%s\"%s\":{\"offset\":%llu}", count ? "," : "{",
@@ -416,7 +411,7 @@ static void unsubscribe(struct clients *clients, struct client *client)
     if (follow->state == FOLLOW_LIVE && is_alone(client, follow)) {
         follow->state = FOLLOW_ENDING;
         struct request *request = client_request(client, REQUEST_UNSUBSCRIBE, at);
-        struct command command = {.verb = COMMAND_UNSUBSCRIBE, .topic = span_of(name_of(follow->number))};
+        struct command command = {.verb = COMMAND_UNSUBSCRIBE, .topic = span_of_text(name_of(follow->number))};
         say(client, &command, request->id);
     }
 }

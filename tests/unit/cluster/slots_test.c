@@ -10,16 +10,11 @@
 
 #include <cmocka.h>
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 static void crc_is_that_of_the_specification(void **state)
 {
     (void)state;
-    assert_int_equal(slot_crc16(text_span("123456789")), 0x31C3);
-    assert_int_equal(slot_crc16(text_span("")), 0);
+    assert_int_equal(slot_crc16(span_of_text("123456789")), 0x31C3);
+    assert_int_equal(slot_crc16(span_of_text("")), 0);
 }
 
 /* As CLUSTER KEYSLOT of Redis 7.0 says. */
@@ -34,7 +29,7 @@ static void keys_are_in_their_slots(void **state)
         {"foo{hash_tag}", 2515}, {"bar{hash_tag}", 2515}, {"", 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(slot_of_key(text_span(cases[i].key)), cases[i].slot);
+        assert_int_equal(slot_of_key(span_of_text(cases[i].key)), cases[i].slot);
     }
 }
 
@@ -56,7 +51,7 @@ static void tags_are_cut_out_as_specified(void **state)
         {"}{a}", "a"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(slot_of_key(text_span(cases[i].key)), slot_of_bytes(text_span(cases[i].hashed)));
+        assert_int_equal(slot_of_key(span_of_text(cases[i].key)), slot_of_bytes(span_of_text(cases[i].hashed)));
     }
 }
 

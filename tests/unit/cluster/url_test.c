@@ -10,11 +10,6 @@
 
 #include <cmocka.h>
 
-static struct span text_span(const char *text)
-{
-    return (struct span){text, strlen(text)};
-}
-
 struct good {
     const char *text;
     struct url url;
@@ -25,7 +20,7 @@ static void assert_taken_apart(const struct good *good)
 {
     struct url url;
     char name[URL_NAME_MAX];
-    assert_null(url_parse(text_span(good->text), &url));
+    assert_null(url_parse(span_of_text(good->text), &url));
     assert_string_equal(url.user, good->url.user);
     assert_string_equal(url.password, good->url.password);
     assert_string_equal(url.master, good->url.master);
@@ -177,7 +172,7 @@ static void bad_ones_are_refused_without_their_password(void **state)
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct url url;
-        const char *problem = url_parse(text_span(texts[i]), &url);
+        const char *problem = url_parse(span_of_text(texts[i]), &url);
         if (!problem) {
             fail_msg("%s was taken", texts[i]);
             return; /* cmocka does not say that it never returns */
@@ -192,15 +187,15 @@ static void parts_that_are_too_long_are_refused(void **state)
     char text[2 * URL_PART_MAX];
     struct url url;
     snprintf(text, sizeof text, "redis://%0*d", URL_PART_MAX, 0);
-    assert_null(url_parse(text_span(text), &url));
+    assert_null(url_parse(span_of_text(text), &url));
     snprintf(text, sizeof text, "redis://%0*d", URL_PART_MAX + 1, 0);
-    assert_non_null(url_parse(text_span(text), &url));
+    assert_non_null(url_parse(span_of_text(text), &url));
     snprintf(text, sizeof text, "redis://:%0*d@h", URL_PART_MAX + 1, 0);
-    assert_non_null(url_parse(text_span(text), &url));
+    assert_non_null(url_parse(span_of_text(text), &url));
     snprintf(text, sizeof text, "redis+sentinel://s/%0*d", URL_PART_MAX, 0);
-    assert_null(url_parse(text_span(text), &url));
+    assert_null(url_parse(span_of_text(text), &url));
     snprintf(text, sizeof text, "redis+sentinel://s/%0*d", URL_PART_MAX + 1, 0);
-    assert_non_null(url_parse(text_span(text), &url));
+    assert_non_null(url_parse(span_of_text(text), &url));
 }
 
 static void the_longest_name_fits(void **state)
