@@ -16,10 +16,12 @@
  *
  * Two ways of use, chosen by shoal_options_set_poll():
  *
- *   own thread (default)  The library runs a thread. Every function may be called from any thread at any time.
- * Callbacks run on the library's thread, one at a time. poll-driven           There is no thread. The program waits for
- * shoal_fd() to have shoal_events(), at most for shoal_timeout_ms(), and then calls shoal_poll(), in which all
- * callbacks run. The functions of one client are called by one thread at a time.
+ * By its own thread, the default: the library runs a thread. Every function may be called from any thread at any time.
+ * Callbacks run on the library's thread, one at a time.
+ *
+ * Poll-driven: there is no thread. The program waits for shoal_fd() to have shoal_events(), at most for
+ * shoal_timeout_ms(), and then calls shoal_poll(), in which all callbacks run. The functions of one client are called
+ * by one thread at a time.
  *
  * Callbacks are never called under a lock of the library, and may call every function of the library, shoal_close()
  * included, but for those that wait (…_wait, shoal_flush, shoal_run): these answer SHOAL_ERROR_IN_CALLBACK there. While

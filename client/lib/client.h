@@ -77,7 +77,7 @@ struct shoal_client {
     char token[TOKEN_BYTES_MAX + 1];
     struct window window;
     struct subscriptions subscriptions;
-    struct bytes control; /* records that go out before all others: auth, unsubscribe */
+    struct bytes control; /* records that go out before all others: auth */
     /* of the broker that was connected last */
     struct window_broker broker; /* instance 0: none yet */
     uint32_t payload_bytes_max;

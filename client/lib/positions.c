@@ -5,16 +5,8 @@
 
 #include <stdlib.h>
 
+#include "client/hash.h"
 #include "protocol/dialect_bin.h"
-
-/* FNV-1a: names are short, and a broker that sends colliding ones harms nobody but its own client. */
-static uint64_t hash_of(struct span topic)
-{
-    uint64_t hash = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < topic.size; i++)
-        hash = (hash ^ (uint8_t)topic.data[i]) * 0x100000001B3u;
-    return hash;
-}
 
 void positions_free(struct positions *positions)
 {
@@ -74,7 +66,7 @@ static struct topic_position *add(struct positions *positions, uint64_t hash, st
 
 struct shoal_position *positions_of(struct positions *positions, struct span topic)
 {
-    uint64_t hash = hash_of(topic);
+    uint64_t hash = hash_of_text(topic);
     struct topic_position *known = positions->capacity ? *find(positions, hash, topic) : NULL;
     if (!known)
         known = add(positions, hash, topic);

@@ -159,8 +159,8 @@ struct flush {
 static bool is_flushed(struct shoal_client *client, void *what)
 {
     const struct flush *flush = what;
-    return client->window.first >= flush->until && client->subscriptions.unsettled == 0 &&
-           client->subscriptions.ending == 0 && bytes_waiting(&client->control) == 0 && !client->reporting;
+    return client->window.first >= flush->until && subscriptions_are_settled(&client->subscriptions) &&
+           bytes_waiting(&client->control) == 0 && !client->reporting;
 }
 
 enum shoal_error shoal_flush(struct shoal_client *client, int64_t timeout_ms)

@@ -144,25 +144,13 @@ static void publish_refused(struct shoal_client *client, uint32_t id, enum shoal
 
 /* --- subscriptions --- */
 
-static void unsubscribe_record(struct shoal_client *client, const struct shoal_subscription *subscription)
-{
-    char id[BIN_ID_SIZE];
-    bin_id_write(ID_UNSUBSCRIBE, id);
-    struct command command = {
-        .verb = COMMAND_UNSUBSCRIBE, .id = {id, sizeof id}, .topic = {subscription->filter, subscription->filter_size}};
-    size_t size = bin_command_write(&command, NULL, 0);
-    char *place = bytes_reach(&client->control, size);
-    if (place)
-        client->control.size += bin_command_write(&command, place, size);
-}
-
 void subscription_end(struct shoal_client *client, struct shoal_subscription *subscription)
 {
     enum subscription_state next = SUBSCRIPTION_DEAD;
     if (subscription->state == SUBSCRIPTION_LIVE)
-        unsubscribe_record(client, subscription);
+        next = SUBSCRIPTION_LEAVING;
     else if (subscription->state == SUBSCRIPTION_ASKED)
-        next = SUBSCRIPTION_ENDING; /* the broker does not take it before it has answered */
+        next = SUBSCRIPTION_ENDING; /* the broker does not take an UNSUBSCRIBE before it has answered */
     subscription_set_state(&client->subscriptions, subscription, next);
 }
 
@@ -195,16 +183,24 @@ static bool establish(struct shoal_client *client, struct shoal_subscription *su
     return unknown;
 }
 
+/* The one that a reply is about; NULL: none, or it was an UNSUBSCRIBE. With the lock. */
+static struct shoal_subscription *answered(struct subscriptions *table, uint32_t id)
+{
+    if (id == ID_AUTH)
+        return NULL;
+    table->unanswered -= table->unanswered > 0;
+    return id == ID_UNSUBSCRIBE ? NULL : subscriptions_asked(table, id);
+}
+
 static void ok(struct shoal_client *client, const struct reply *reply)
 {
     client_lock(client);
-    struct shoal_subscription *subscription = subscriptions_asked(&client->subscriptions, bin_id_read(reply->id));
+    struct shoal_subscription *subscription = answered(&client->subscriptions, bin_id_read(reply->id));
     struct told told = {0};
     bool unknown = false;
     struct shoal_position position = {reply->epoch, reply->offset};
     if (subscription && subscription->state == SUBSCRIPTION_ENDING) {
-        unsubscribe_record(client, subscription);
-        subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_DEAD);
+        subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_LEAVING);
     } else if (subscription) {
         unknown = establish(client, subscription, reply);
         told = told_of(subscription);
@@ -234,7 +230,7 @@ static void subscribe_refused(struct shoal_client *client, uint32_t id, const st
     enum shoal_error error = error_of(reply->error);
     client_lock(client);
     struct subscriptions *table = &client->subscriptions;
-    struct shoal_subscription *subscription = subscriptions_asked(table, id);
+    struct shoal_subscription *subscription = answered(table, id);
     struct told told = {0};
     if (subscription && subscription->state == SUBSCRIPTION_ENDING) {
         subscription_set_state(table, subscription, SUBSCRIPTION_DEAD);
@@ -243,7 +239,7 @@ static void subscribe_refused(struct shoal_client *client, uint32_t id, const st
         subscription_set_state(table, subscription, SUBSCRIPTION_WANTED);
     } else if (subscription && shoal_error_retry(error) != SHOAL_RETRY_NEVER) {
         subscription->not_before_ms = clock_ms() + BUSY_RETRY_MS;
-        subscription_set_state(table, subscription, SUBSCRIPTION_WANTED);
+        subscription_set_state(table, subscription, SUBSCRIPTION_DELAYED);
     } else if (subscription) {
         told = told_of(subscription);
         subscription_set_state(table, subscription, SUBSCRIPTION_DEAD);

@@ -53,7 +53,7 @@ enum shoal_error shoal_unsubscribe(struct shoal_subscription *subscription)
         return SHOAL_ERROR_ARGUMENT;
     struct shoal_client *client = subscription->client;
     client_lock(client);
-    bool ended = subscription->state == SUBSCRIPTION_ENDING || subscription->state == SUBSCRIPTION_DEAD;
+    bool ended = subscription->state >= SUBSCRIPTION_ENDING;
     if (!ended) {
         subscription_end(client, subscription);
         client_changed(client);

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "client/hash.h"
 #include "client/ids.h"
 #include "protocol/dialect_bin.h"
 #include "protocol/topic.h"
@@ -13,14 +14,6 @@
 static struct span filter_of(const struct shoal_subscription *subscription)
 {
     return (struct span){subscription->filter, subscription->filter_size};
-}
-
-static uint32_t bucket_of(struct span text)
-{
-    uint32_t hash = 0x811C9DC5u; /* FNV-1a */
-    for (size_t i = 0; i < text.size; i++)
-        hash = (hash ^ (uint8_t)text.data[i]) * 0x01000193u;
-    return (hash ^ hash >> 16) % SUBSCRIPTION_BUCKETS;
 }
 
 /* --- overlap --- */
@@ -54,97 +47,189 @@ static bool filters_overlap(struct span a, struct span b)
     }
 }
 
+static bool has_ended(const struct shoal_subscription *subscription)
+{
+    return subscription->state == SUBSCRIPTION_ENDING || subscription->state == SUBSCRIPTION_LEAVING;
+}
+
+static bool may_meet(const struct shoal_subscription *other, struct span filter)
+{
+    return !has_ended(other) && filters_overlap(filter_of(other), filter);
+}
+
+/* A topic can only meet the wild ones. */
+static bool topic_overlaps(const struct subscriptions *table, struct span topic)
+{
+    const struct shoal_subscription *at = table->wild;
+    while (at && !may_meet(at, topic))
+        at = at->wild_next;
+    return at != NULL;
+}
+
+static bool wild_overlaps(const struct subscriptions *table, struct span filter)
+{
+    for (int state = 0; state < SUBSCRIPTION_DEAD; state++)
+        for (const struct shoal_subscription *at = table->lists[state].first; at; at = at->next)
+            if (may_meet(at, filter))
+                return true;
+    return false;
+}
+
 enum shoal_error subscriptions_check(const struct subscriptions *table, struct span filter)
 {
     if (subscriptions_named(table, filter))
         return SHOAL_ERROR_ALREADY_SUBSCRIBED;
-    bool wild = topic_filter_is_wild(filter);
-    if (!wild && table->wild_count == 0)
-        return SHOAL_OK;
-    for (const struct shoal_subscription *other = table->all; other; other = other->next)
-        if ((wild || other->wild) && other->state != SUBSCRIPTION_ENDING && filters_overlap(filter_of(other), filter))
-            return SHOAL_ERROR_OVERLAP;
-    return SHOAL_OK;
+    bool overlaps = topic_filter_is_wild(filter) ? wild_overlaps(table, filter) : topic_overlaps(table, filter);
+    return overlaps ? SHOAL_ERROR_OVERLAP : SHOAL_OK;
 }
 
-/* --- the table --- */
+/* --- by text --- */
+
+#define BUCKETS_FIRST 64u
+
+static struct shoal_subscription **bucket_of(const struct subscriptions *table, struct span text)
+{
+    return &table->buckets[hash_of_text(text) & (table->bucket_count - 1)];
+}
+
+static void bucket_put(const struct subscriptions *table, struct shoal_subscription *subscription)
+{
+    struct shoal_subscription **bucket = bucket_of(table, filter_of(subscription));
+    subscription->bucket_next = *bucket;
+    *bucket = subscription;
+}
+
+static void bucket_take(const struct subscriptions *table, struct shoal_subscription *subscription)
+{
+    struct shoal_subscription **at = bucket_of(table, filter_of(subscription));
+    while (*at != subscription)
+        at = &(*at)->bucket_next;
+    *at = subscription->bucket_next;
+}
+
+/* As many buckets as subscriptions. False: there are none, and no memory; more of them may wait for memory. */
+static bool buckets_grow(struct subscriptions *table)
+{
+    if (table->count < table->bucket_count)
+        return true;
+    struct subscriptions grown = *table;
+    grown.bucket_count = table->bucket_count ? 2 * table->bucket_count : BUCKETS_FIRST;
+    grown.buckets = calloc(grown.bucket_count, sizeof(struct shoal_subscription *));
+    if (!grown.buckets)
+        return table->buckets != NULL;
+    for (uint32_t i = 0; i < table->bucket_count; i++) {
+        struct shoal_subscription *next;
+        for (struct shoal_subscription *at = table->buckets[i]; at; at = next) {
+            next = at->bucket_next;
+            bucket_put(&grown, at);
+        }
+    }
+    free(table->buckets);
+    *table = grown;
+    return true;
+}
+
+struct shoal_subscription *subscriptions_named(const struct subscriptions *table, struct span filter)
+{
+    struct shoal_subscription *at = table->buckets ? *bucket_of(table, filter) : NULL;
+    while (at && !(span_equal(filter_of(at), filter) && !has_ended(at)))
+        at = at->bucket_next;
+    return at;
+}
+
+/* --- by state --- */
+
+static void list_append(struct subscription_list *list, struct shoal_subscription *subscription)
+{
+    subscription->previous = list->last;
+    subscription->next = NULL;
+    *(list->last ? &list->last->next : &list->first) = subscription;
+    list->last = subscription;
+}
+
+static void list_remove(struct subscription_list *list, struct shoal_subscription *subscription)
+{
+    *(subscription->previous ? &subscription->previous->next : &list->first) = subscription->next;
+    *(subscription->next ? &subscription->next->previous : &list->last) = subscription->previous;
+}
+
+static void wild_take(struct subscriptions *table, const struct shoal_subscription *subscription)
+{
+    struct shoal_subscription **at = &table->wild;
+    while (*at != subscription)
+        at = &(*at)->wild_next;
+    *at = subscription->wild_next;
+}
 
 struct shoal_subscription *subscriptions_add(struct subscriptions *table, struct span filter)
 {
-    struct shoal_subscription *made = calloc(1, sizeof *made + filter.size + 1);
+    struct shoal_subscription *made =
+        buckets_grow(table) ? calloc(1, sizeof *made + filter.size + 1) : NULL; /* in the state WANTED */
     if (!made)
         return NULL;
     memcpy(made->filter, filter.data, filter.size);
     made->filter_size = filter.size;
     made->wild = topic_filter_is_wild(filter);
-    struct shoal_subscription **bucket = &table->buckets[bucket_of(filter)];
-    made->bucket_next = *bucket;
-    *bucket = made;
-    made->next = table->all;
-    table->all = made;
+    if (made->wild) {
+        made->wild_next = table->wild;
+        table->wild = made;
+    }
+    bucket_put(table, made);
+    list_append(&table->lists[SUBSCRIPTION_WANTED], made);
     table->count++;
-    table->wild_count += made->wild;
-    table->unsettled++; /* WANTED */
     return made;
 }
 
-static void unlink_from(struct subscriptions *table, struct shoal_subscription *subscription)
+static void die(struct subscriptions *table, struct shoal_subscription *subscription)
 {
-    struct shoal_subscription **at = &table->all;
-    while (*at != subscription)
-        at = &(*at)->next;
-    *at = subscription->next;
-    at = &table->buckets[bucket_of(filter_of(subscription))];
-    while (*at != subscription)
-        at = &(*at)->bucket_next;
-    *at = subscription->bucket_next;
-    table->count--;
-    table->wild_count -= subscription->wild;
+    bucket_take(table, subscription);
+    if (subscription->wild)
+        wild_take(table, subscription);
     if (table->last_found == subscription)
         table->last_found = NULL;
-    subscription->next = table->dead;
-    table->dead = subscription;
-}
-
-static bool is_unsettled(enum subscription_state state)
-{
-    return state == SUBSCRIPTION_WANTED || state == SUBSCRIPTION_ASKED;
+    table->count--;
 }
 
 void subscription_set_state(struct subscriptions *table, struct shoal_subscription *subscription,
                             enum subscription_state state)
 {
-    table->unsettled -= is_unsettled(subscription->state);
-    table->unsettled += is_unsettled(state);
-    table->ending -= subscription->state == SUBSCRIPTION_ENDING;
-    table->ending += state == SUBSCRIPTION_ENDING;
+    list_remove(&table->lists[subscription->state], subscription);
+    list_append(&table->lists[state], subscription);
     subscription->state = state;
     if (state == SUBSCRIPTION_DEAD)
-        unlink_from(table, subscription);
+        die(table, subscription);
 }
 
-/* Answers are few: not worth an index. */
-struct shoal_subscription *subscriptions_asked(const struct subscriptions *table, uint32_t id)
+void subscriptions_retry(struct subscriptions *table, int64_t now_ms)
 {
-    struct shoal_subscription *at = table->all;
-    while (at && !(at->id == id && (at->state == SUBSCRIPTION_ASKED || at->state == SUBSCRIPTION_ENDING)))
+    struct shoal_subscription *first; /* all were delayed by the same time: the first is due first */
+    while ((first = subscriptions_first(table, SUBSCRIPTION_DELAYED)) != NULL && first->not_before_ms <= now_ms)
+        subscription_set_state(table, first, SUBSCRIPTION_WANTED);
+}
+
+/* Answers come nearly in the order in which was asked: the first ones are looked at. */
+static struct shoal_subscription *asked_in(const struct subscriptions *table, enum subscription_state state,
+                                           uint32_t id)
+{
+    struct shoal_subscription *at = subscriptions_first(table, state);
+    while (at && at->id != id)
         at = at->next;
     return at;
 }
 
-struct shoal_subscription *subscriptions_named(const struct subscriptions *table, struct span filter)
+struct shoal_subscription *subscriptions_asked(const struct subscriptions *table, uint32_t id)
 {
-    struct shoal_subscription *at = table->buckets[bucket_of(filter)];
-    while (at && !(span_equal(filter_of(at), filter) && at->state != SUBSCRIPTION_ENDING))
-        at = at->bucket_next;
-    return at;
+    struct shoal_subscription *found = asked_in(table, SUBSCRIPTION_ASKED, id);
+    return found ? found : asked_in(table, SUBSCRIPTION_ENDING, id);
 }
+
+/* --- by topic --- */
 
 static struct shoal_subscription *wild_for(const struct subscriptions *table, struct span topic)
 {
-    struct shoal_subscription *at = table->wild_count ? table->all : NULL;
-    while (at && !(at->wild && at->state == SUBSCRIPTION_LIVE && topic_filter_matches(filter_of(at), topic)))
-        at = at->next;
+    struct shoal_subscription *at = table->wild;
+    while (at && !(at->state == SUBSCRIPTION_LIVE && topic_filter_matches(filter_of(at), topic)))
+        at = at->wild_next;
     return at;
 }
 
@@ -195,32 +280,40 @@ void subscription_command(struct subscriptions *table, struct shoal_subscription
 
 void subscriptions_disconnected(struct subscriptions *table)
 {
-    struct shoal_subscription *next;
-    for (struct shoal_subscription *at = table->all; at; at = next) {
-        next = at->next;
-        at->not_before_ms = 0;
-        subscription_set_state(table, at, at->state == SUBSCRIPTION_ENDING ? SUBSCRIPTION_DEAD : SUBSCRIPTION_WANTED);
-    }
+    static const struct {
+        enum subscription_state from, to;
+    } moves[] = {
+        {SUBSCRIPTION_LIVE, SUBSCRIPTION_WANTED},    {SUBSCRIPTION_ASKED, SUBSCRIPTION_WANTED},
+        {SUBSCRIPTION_DELAYED, SUBSCRIPTION_WANTED}, {SUBSCRIPTION_ENDING, SUBSCRIPTION_DEAD},
+        {SUBSCRIPTION_LEAVING, SUBSCRIPTION_DEAD},
+    };
+    struct shoal_subscription *first;
+    table->unanswered = 0;
+    for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++)
+        while ((first = subscriptions_first(table, moves[i].from)) != NULL)
+            subscription_set_state(table, first, moves[i].to);
 }
 
-static void list_free(struct shoal_subscription **list)
+static void list_free(struct subscription_list *list)
 {
-    while (*list) {
-        struct shoal_subscription *next = (*list)->next;
-        positions_free(&(*list)->positions);
-        free(*list);
-        *list = next;
+    struct shoal_subscription *next;
+    for (struct shoal_subscription *at = list->first; at; at = next) {
+        next = at->next;
+        positions_free(&at->positions);
+        free(at);
     }
+    *list = (struct subscription_list){0};
 }
 
 void subscriptions_reap(struct subscriptions *table)
 {
-    list_free(&table->dead);
+    list_free(&table->lists[SUBSCRIPTION_DEAD]);
 }
 
 void subscriptions_free(struct subscriptions *table)
 {
-    list_free(&table->dead);
-    list_free(&table->all);
+    for (int state = 0; state < SUBSCRIPTION_STATES; state++)
+        list_free(&table->lists[state]);
+    free(table->buckets);
     *table = (struct subscriptions){0};
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "client/client.h"
+#include "client/ids.h"
 #include "protocol/dialect_bin.h"
 
 /* --- states --- */
@@ -140,12 +141,7 @@ static bool positions_take(struct shoal_client *client, struct shoal_subscriptio
     return place != NULL;
 }
 
-static bool subscription_is_due(const struct shoal_subscription *subscription, int64_t now_ms)
-{
-    return subscription->state == SUBSCRIPTION_WANTED && now_ms >= subscription->not_before_ms;
-}
-
-/* Asks for one that is wanted. False: the batch is full. With the lock. */
+/* Asks for one that is wanted. False: the batch is full, or there is no memory. With the lock. */
 static bool batch_subscription(struct shoal_client *client, struct shoal_subscription *subscription, size_t most)
 {
     char id[BIN_ID_SIZE];
@@ -157,20 +153,50 @@ static bool batch_subscription(struct shoal_client *client, struct shoal_subscri
     subscription_command(&client->subscriptions, subscription, id, bytes_span(&positions), &command);
     size_t waiting = bytes_waiting(&client->batch);
     bool fits = waiting == 0 || waiting + bin_command_write(&command, NULL, 0) <= most;
-    if (fits && batch_command(client, &command))
+    bool asked = fits && batch_command(client, &command);
+    if (asked)
         subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_ASKED);
     bytes_free(&positions);
-    return fits;
+    return asked;
 }
 
-/* Asks for those that are wanted, as far as the batch goes. With the lock. */
+/* Tells of one that has ended. False: as batch_subscription(). */
+static bool batch_unsubscribe(struct shoal_client *client, struct shoal_subscription *subscription, size_t most)
+{
+    char id[BIN_ID_SIZE];
+    bin_id_write(ID_UNSUBSCRIBE, id);
+    struct command command = {
+        .verb = COMMAND_UNSUBSCRIBE, .id = {id, sizeof id}, .topic = {subscription->filter, subscription->filter_size}};
+    size_t waiting = bytes_waiting(&client->batch);
+    bool fits = waiting == 0 || waiting + bin_command_write(&command, NULL, 0) <= most;
+    bool told = fits && batch_command(client, &command);
+    if (told)
+        subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_DEAD);
+    return told;
+}
+
+/* The next one that the broker is to be told of, or asked for. NULL: none, for now. */
+static struct shoal_subscription *next_to_say(const struct subscriptions *table)
+{
+    if (table->unanswered >= COMMANDS_UNANSWERED_MAX)
+        return NULL;
+    if (subscriptions_are_ending(table))
+        return subscriptions_first(table, SUBSCRIPTION_LEAVING);
+    return subscriptions_first(table, SUBSCRIPTION_WANTED);
+}
+
+/* What is to be said of subscriptions, as far as the batch and the memory go. With the lock. */
 static void batch_subscriptions(struct shoal_client *client, size_t most, int64_t now_ms)
 {
     struct subscriptions *table = &client->subscriptions;
-    struct shoal_subscription *at = table->unsettled && !table->ending ? table->all : NULL;
-    for (; at; at = at->next)
-        if (subscription_is_due(at, now_ms) && !batch_subscription(client, at, most))
-            return;
+    struct shoal_subscription *next;
+    bool goes_on = true;
+    subscriptions_retry(table, now_ms);
+    while (goes_on && (next = next_to_say(table)) != NULL) {
+        goes_on = next->state == SUBSCRIPTION_LEAVING ? batch_unsubscribe(client, next, most)
+                                                      : batch_subscription(client, next, most);
+        table->unanswered += goes_on;
+    }
 }
 
 /* With the lock. */
@@ -301,15 +327,16 @@ static bool has_unsent(const struct shoal_client *client)
            (client->window.unsent < client->window.next || bytes_waiting(&client->control) > 0);
 }
 
-/* When a subscription is to be asked for (again), ms. INT64_MAX: none is. */
+/* When the broker is to be told of a subscription, or asked (again), ms. INT64_MAX: not before it has answered. */
 static int64_t subscriptions_due_ms(const struct shoal_client *client)
 {
-    int64_t due = INT64_MAX;
-    bool any = client->state == SHOAL_CONNECTED && client->subscriptions.unsettled && !client->subscriptions.ending;
-    for (const struct shoal_subscription *at = any ? client->subscriptions.all : NULL; at; at = at->next)
-        if (at->state == SUBSCRIPTION_WANTED && at->not_before_ms < due)
-            due = at->not_before_ms;
-    return due;
+    const struct subscriptions *table = &client->subscriptions;
+    const struct shoal_subscription *delayed = subscriptions_first(table, SUBSCRIPTION_DELAYED);
+    if (client->state != SHOAL_CONNECTED)
+        return INT64_MAX;
+    if (next_to_say(table))
+        return 0;
+    return delayed && !subscriptions_are_ending(table) ? delayed->not_before_ms : INT64_MAX;
 }
 
 static int64_t earlier(int64_t a, int64_t b)

@@ -576,6 +576,52 @@ static void many_threads(void **state)
     shoal_close(client);
 }
 
+static void count_disconnects(struct shoal_client *client, const struct shoal_state_change *change, void *context)
+{
+    (void)client;
+    uint32_t *count = context;
+    *count += change->state == SHOAL_DISCONNECTED;
+}
+
+/* Asked for and left as fast as the program can: the broker closes who lets it wait with more replies than it keeps. */
+static void very_many_topics(void **state)
+{
+    (void)state;
+    enum { TOPICS = 50000 };
+    static const char *const settings[] = {"limits.subscriptions_per_connection=50000", NULL};
+    static struct shoal_subscription *subscriptions[TOPICS];
+    static struct book book;
+    struct shoal_subscriber subscriber = book_of(&book);
+    struct broker roomy = {0};
+    broker_start(&roomy, settings);
+    uint32_t disconnects = 0;
+    struct shoal_options *options = options_for(roomy.port);
+    IS(shoal_options_set_on_state(options, count_disconnects, &disconnects), "ok");
+    struct shoal_client *client = client_of(options);
+    char topic[32];
+    for (int i = 0; i < TOPICS; i++) {
+        snprintf(topic, sizeof topic, "many/%d", i);
+        IS(shoal_subscribe(client, topic, NULL, &subscriber, &subscriptions[i]), "ok");
+    }
+    IS(shoal_flush(client, SHOAL_WAIT_FOREVER), "ok");
+    assert_int_equal(book.statuses, TOPICS);
+    for (int i = 0; i < TOPICS; i += TOPICS / 10) {
+        snprintf(topic, sizeof topic, "many/%d", i);
+        IS(shoal_publish_wait(client, topic, "x", 1, SHOAL_TEXT, PATIENCE_MS, NULL), "ok");
+    }
+    await_count(&book.count, 10, "messages");
+    for (int i = 0; i < TOPICS; i++)
+        IS(shoal_unsubscribe(subscriptions[i]), "ok");
+    IS(shoal_flush(client, SHOAL_WAIT_FOREVER), "ok");
+    IS(shoal_publish_wait(client, "many/0", "x", 1, SHOAL_TEXT, PATIENCE_MS, NULL), "ok");
+    IS(shoal_subscribe(client, "many/#", NULL, &subscriber, NULL), "ok"); /* nothing is left that it would meet */
+    IS(shoal_flush(client, PATIENCE_MS), "ok");
+    assert_int_equal(book.count, 10);
+    shoal_close(client);
+    assert_int_equal(disconnects, 0);
+    broker_stop(&roomy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,6 +638,7 @@ int main(void)
         cmocka_unit_test(close_in_callback),
         cmocka_unit_test(close_with_some_under_way),
         cmocka_unit_test(many_threads),
+        cmocka_unit_test(very_many_topics),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -73,7 +73,7 @@ static void messages_find_theirs(void **state)
     assert_null(subscriptions_for(&table, of("a"))); /* not live yet */
     subscription_set_state(&table, one, SUBSCRIPTION_LIVE);
     subscription_set_state(&table, wild, SUBSCRIPTION_LIVE);
-    assert_int_equal(table.unsettled, 1);
+    assert_false(subscriptions_are_settled(&table));
     assert_ptr_equal(subscriptions_for(&table, of("a")), one);
     assert_ptr_equal(subscriptions_for(&table, of("a")), one);
     assert_ptr_equal(subscriptions_for(&table, of("b")), wild);
@@ -117,12 +117,78 @@ static void commands(void **state)
     assert_int_equal(command.from.kind, FROM_NEW);
     subscription_set_state(&table, wild, SUBSCRIPTION_ASKED);
     subscription_set_state(&table, wild, SUBSCRIPTION_ENDING);
-    assert_int_equal(table.ending, 1);
+    assert_ptr_equal(subscriptions_first(&table, SUBSCRIPTION_ENDING), wild);
     assert_int_equal(subscriptions_check(&table, of("b/c")), SHOAL_OK); /* it will be gone before */
+    assert_false(subscriptions_are_settled(&table));
     subscriptions_disconnected(&table);
-    assert_int_equal(table.ending, 0);
+    assert_false(subscriptions_are_ending(&table));
     assert_int_equal(table.count, 1);
     assert_int_equal(one->state, SUBSCRIPTION_WANTED);
+    subscriptions_free(&table);
+}
+
+/* Through all states, answered in the order of asking, and found by name: quadratic work would show here. */
+static void many_subscriptions(void **state)
+{
+    (void)state;
+    enum { MANY = 100000 };
+    struct subscriptions table = {0};
+    struct shoal_subscription *at, *wild = add(&table, "w/#");
+    char topic[32];
+    for (uint32_t i = 0; i < MANY; i++) {
+        snprintf(topic, sizeof topic, "t/%u", i);
+        add(&table, topic);
+    }
+    subscription_set_state(&table, wild, SUBSCRIPTION_LIVE);
+    for (uint32_t i = 0; i < MANY; i++) { /* asked for as they came */
+        at = subscriptions_first(&table, SUBSCRIPTION_WANTED);
+        snprintf(topic, sizeof topic, "t/%u", i);
+        assert_string_equal(at->filter, topic);
+        at->id = i;
+        subscription_set_state(&table, at, SUBSCRIPTION_ASKED);
+    }
+    assert_null(subscriptions_first(&table, SUBSCRIPTION_WANTED));
+    for (uint32_t i = 0; i < MANY; i++) {
+        at = subscriptions_asked(&table, i);
+        assert_non_null(at);
+        subscription_set_state(&table, at, SUBSCRIPTION_LIVE);
+        assert_ptr_equal(subscriptions_for(&table, of("w/x")), wild);
+    }
+    assert_true(subscriptions_are_settled(&table));
+    assert_int_equal(table.count, MANY + 1);
+    for (uint32_t i = 0; i < MANY; i += 2) {
+        snprintf(topic, sizeof topic, "t/%u", i);
+        at = subscriptions_for(&table, of(topic));
+        assert_non_null(at);
+        subscription_set_state(&table, at, SUBSCRIPTION_DEAD);
+        assert_null(subscriptions_for(&table, of(topic)));
+    }
+    subscriptions_reap(&table);
+    assert_int_equal(table.count, MANY / 2 + 1);
+    subscriptions_disconnected(&table);
+    assert_null(subscriptions_first(&table, SUBSCRIPTION_LIVE));
+    subscriptions_free(&table);
+}
+
+/* A broker that was busy is asked again later, in the order of its answers; what was never asked is not held up. */
+static void delayed(void **state)
+{
+    (void)state;
+    struct subscriptions table = {0};
+    struct shoal_subscription *first = add(&table, "a"), *second = add(&table, "b"), *fresh = add(&table, "c");
+    first->not_before_ms = 10;
+    second->not_before_ms = 20;
+    subscription_set_state(&table, first, SUBSCRIPTION_DELAYED);
+    subscription_set_state(&table, second, SUBSCRIPTION_DELAYED);
+    assert_ptr_equal(subscriptions_first(&table, SUBSCRIPTION_WANTED), fresh);
+    subscriptions_retry(&table, 9);
+    assert_int_equal(first->state, SUBSCRIPTION_DELAYED);
+    subscriptions_retry(&table, 10);
+    assert_int_equal(first->state, SUBSCRIPTION_WANTED);
+    assert_int_equal(second->state, SUBSCRIPTION_DELAYED);
+    assert_false(subscriptions_are_settled(&table));
+    subscriptions_disconnected(&table);
+    assert_int_equal(second->state, SUBSCRIPTION_WANTED);
     subscriptions_free(&table);
 }
 
@@ -163,6 +229,8 @@ int main(void)
         cmocka_unit_test(overlaps),
         cmocka_unit_test(messages_find_theirs),
         cmocka_unit_test(commands),
+        cmocka_unit_test(many_subscriptions),
+        cmocka_unit_test(delayed),
         cmocka_unit_test(many_positions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
