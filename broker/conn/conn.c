@@ -52,7 +52,8 @@ bool conns_init(struct conns *conns)
     conns->plan = calloc(conns->plan_room, sizeof *conns->plan);
     conns->scratch = malloc(conns->config->limits.message_bytes + 1024);
     conns->inflated = malloc(conns->config->limits.message_bytes + 1024);
-    return addresses_init(&conns->addresses, slots) && conns->batch && conns->plan && conns->scratch && conns->inflated;
+    return addresses_init(&conns->addresses, slots) && many_init(&conns->many) && conns->batch && conns->plan &&
+           conns->scratch && conns->inflated;
 }
 
 void conns_destroy(struct conns *conns)
@@ -65,6 +66,7 @@ void conns_destroy(struct conns *conns)
     slab_destroy(&conns->table);
     slab_destroy(&conns->sessions);
     addresses_destroy(&conns->addresses);
+    many_destroy(&conns->many);
     vector_free(&conns->retries);
     vector_free(&conns->doomed);
     free(conns->batch);
@@ -216,34 +218,6 @@ void conn_behind_remove(struct conns *conns, uint32_t slot, uint32_t number)
     }
     if (*at) {
         *at = cursor_at(conns->feeds, number)->conn_next;
-    }
-}
-
-/* --- subscriptions --- */
-
-void conn_subscription_end(struct conns *conns, uint32_t number)
-{
-    struct subscription *subscription = subscription_at(conns->feeds, number);
-    uint32_t slot = subscription->conn;
-    uint32_t *at = &conn_at(conns, slot)->subscriptions;
-    while (*at != number) {
-        CHECK(*at);
-        at = &subscription_at(conns->feeds, *at)->next;
-    }
-    *at = subscription->next;
-    if (subscription->state == SUBSCRIPTION_LIVE && subscription->cursor) {
-        conn_behind_remove(conns, slot, subscription->cursor);
-    }
-    if (conn_at(conns, slot)->session) {
-        replay_end(session_at(conns, conn_at(conns, slot)), number);
-    }
-    feeds_unsubscribe(conns->feeds, number);
-}
-
-void conn_subscriptions_end(struct conns *conns, uint32_t slot)
-{
-    while (conn_at(conns, slot)->subscriptions) {
-        conn_subscription_end(conns, conn_at(conns, slot)->subscriptions);
     }
 }
 

@@ -36,6 +36,7 @@
 #include "conn/address.h"
 #include "conn/buffer.h"
 #include "conn/spread.h"
+#include "conn/subscriptions.h"
 #include "io/io.h"
 #include "mesh/mesh.h"
 #include "protocol/close_code.h"
@@ -86,7 +87,7 @@ struct conn {
     uint8_t dialect;        /* enum dialect_id, from OPENING on */
     uint16_t flags;         /* enum conn_flags */
     uint16_t seen_s;        /* when bytes last came: conns->heard_s */
-    uint32_t subscriptions; /* the first */
+    uint32_t subscriptions; /* the first: subscriptions.h */
     uint32_t behind;        /* its cursors with something to read: the first is the one whose frame is part sent */
     uint32_t session;       /* 0: none */
     uint32_t principal;
@@ -203,6 +204,7 @@ struct conns {
     struct slab table; /* struct conn, by slot */
     struct slab sessions;
     struct addresses addresses;
+    struct many many;
     uint32_t handshakes;  /* connections in REQUEST */
     uint32_t tickets;     /* under way */
     uint32_t ready_first; /* slot + 1 */
@@ -281,10 +283,6 @@ void conn_mark_retry(struct conns *conns, uint32_t slot);
 /* Puts a cursor with something to read into the connection's list, behind the one that is part sent. */
 void conn_behind_add(struct conns *conns, uint32_t slot, uint32_t cursor);
 void conn_behind_remove(struct conns *conns, uint32_t slot, uint32_t cursor);
-
-/* Ends a subscription: out of the connection's lists, and out of the feed's. */
-void conn_subscription_end(struct conns *conns, uint32_t subscription);
-void conn_subscriptions_end(struct conns *conns, uint32_t slot);
 
 /* Lets go of all that a connection is and has, but its slot: called when io_close() begins. */
 void conn_release(struct conns *conns, uint32_t slot);

@@ -143,22 +143,16 @@ enum execute_result execute_read(struct conns *conns, uint32_t slot, struct name
 
 /* --- subscribe --- */
 
-static uint32_t subscription_find(struct conns *conns, const struct conn *conn, uint32_t feed, uint32_t *count)
+/* Whether the connection follows this already. */
+static bool follows(const struct conns *conns, uint32_t slot, struct span topic, bool wild)
 {
-    uint32_t found = 0;
-    *count = 0;
-    for (uint32_t n = conn->subscriptions; n; n = subscription_at(conns->feeds, n)->next) {
-        ++*count;
-        if (feed && subscription_at(conns->feeds, n)->feed == feed) {
-            found = n;
-        }
-    }
-    return found;
+    uint32_t feed = feeds_find(conns->feeds, topic, wild);
+    return feed && conn_subscription_find(conns, slot, feed);
 }
 
-static enum reply_error subscribe_check(struct conns *conns, const struct conn *conn, const struct command *command,
-                                        bool wild)
+static enum reply_error subscribe_check(struct conns *conns, uint32_t slot, const struct command *command, bool wild)
 {
+    const struct conn *conn = conn_at(conns, slot);
     if (topic_filter_check(command->topic) != TOPIC_OK) {
         enum topic_problem problem = topic_filter_check(command->topic);
         bool of_filter = problem == TOPIC_WILDCARD_NOT_ALONE || problem == TOPIC_WILDCARD_NOT_LAST;
@@ -172,11 +166,10 @@ static enum reply_error subscribe_check(struct conns *conns, const struct conn *
     if (wild ? !of_filter && !stream : command->from.kind == FROM_POSITIONS) {
         return REPLY_UNSUPPORTED;
     }
-    uint32_t count;
-    if (subscription_find(conns, conn, feeds_find(conns->feeds, command->topic, wild), &count)) {
+    if (follows(conns, slot, command->topic, wild)) {
         return REPLY_ALREADY_SUBSCRIBED;
     }
-    if (count >= conns->config->limits.subscriptions_per_connection) {
+    if (conn_subscription_count(conns, slot) >= conns->config->limits.subscriptions_per_connection) {
         return REPLY_SUBSCRIPTIONS_LIMIT;
     }
     return conns->draining ? REPLY_DRAINING : REPLY_OK;
@@ -204,22 +197,26 @@ static bool pending_add(struct session *session, uint32_t subscription, struct s
 
 uint32_t execute_subscribe(struct conns *conns, uint32_t slot, const struct command *command, enum reply_error *error)
 {
-    struct conn *conn = conn_at(conns, slot);
     bool wild = topic_filter_check(command->topic) == TOPIC_OK && topic_filter_is_wild(command->topic);
-    *error = subscribe_check(conns, conn, command, wild);
+    *error = subscribe_check(conns, slot, command, wild);
     if (*error) {
         return 0;
     }
     struct session *session = conn_session(conns, slot);
-    uint32_t number =
-        session ? feeds_subscribe(conns->feeds, slot, conn_lane(conn), command->topic, wild, &command->from) : 0;
+    uint32_t number = session ? feeds_subscribe(conns->feeds, slot, conn_lane(conn_at(conns, slot)), command->topic,
+                                                wild, &command->from)
+                              : 0;
     if (!number) {
         STATS_ADD(conns->stats, memory_refusals, 1);
         *error = conns->feeds->feeds.used >= conns->config->limits.topics ? REPLY_TOPICS_LIMIT : REPLY_BUSY;
         return 0;
     }
-    subscription_at(conns->feeds, number)->next = conn->subscriptions;
-    conn->subscriptions = number;
+    if (!conn_subscription_add(conns, number)) {
+        STATS_ADD(conns->stats, memory_refusals, 1);
+        feeds_unsubscribe(conns->feeds, number);
+        *error = REPLY_BUSY;
+        return 0;
+    }
     bool replays = command->from.kind == FROM_POSITIONS;
     if (!pending_add(session, number, command->id) || (replays && !replay_begin(conns, slot, number, command))) {
         conn_subscription_end(conns, number);
@@ -239,8 +236,7 @@ static enum reply_error unsubscribe(struct conns *conns, uint32_t slot, const st
         return REPLY_AUTH_REQUIRED;
     }
     uint32_t feed = feeds_find(conns->feeds, command->topic, topic_filter_is_wild(command->topic));
-    uint32_t count;
-    uint32_t number = subscription_find(conns, conn_at(conns, slot), feed, &count);
+    uint32_t number = feed ? conn_subscription_find(conns, slot, feed) : 0;
     if (!number || subscription_at(conns->feeds, number)->state != SUBSCRIPTION_LIVE) {
         return REPLY_NOT_SUBSCRIBED;
     }

@@ -34,6 +34,9 @@ for (const shards of SHARD_COUNTS) {
         await broker.untilNothingIsLeft();
     });
 
+    test(`${shards} shards: one connection follows very many`, () =>
+        withBroker({ shards, set: { 'limits.subscriptions_per_connection': 3000 } }, followsVeryMany));
+
     over('filters: + and #, from everywhere, by JSON and raw', async (broker) => {
         const json = await JsonClient.open(broker);
         const all = await RawClient.open(broker, 'house/#');
@@ -210,4 +213,31 @@ async function everyWay(broker, topic) {
     await raw.close();
     events.cut();
     curl.cut();
+}
+
+/* By name and by filter; half of them are left again, in an order that has nothing to do with that of coming. */
+async function followsVeryMany(broker) {
+    const names = Array.from({ length: 3000 }, (_, n) => (n % 100 === 99 ? `many/${n}/+` : `many/${n}`));
+    const topicOf = (name) => name.replace('+', 'x');
+    const client = await JsonClient.open(broker);
+    await Promise.all(client.atOnce(() => names.map((name) => client.subscribe(name))));
+    assert.equal(await client.refusal('subscribe', { topic: 'many' }), 'subscriptions_limit');
+    assert.equal(await client.refusal('subscribe', { topic: names[2999] }), 'already_subscribed');
+    assert.equal(await client.refusal('subscribe', { topic: names[0] }), 'already_subscribed');
+
+    const order = names.map((_, n) => (n * 1999) % names.length);
+    const left = new Set(order.slice(0, 1500).map((n) => names[n]));
+    await Promise.all(client.atOnce(() => [...left].map((name) => client.unsubscribe(name))));
+    assert.equal(await client.refusal('unsubscribe', { topic: [...left][0] }), 'not_subscribed');
+    await client.subscribe('many');
+    await client.unsubscribe('many');
+
+    const publisher = await JsonClient.open(broker);
+    await Promise.all(publisher.atOnce(() => names.map((name) => publisher.publish(topicOf(name), 1))));
+    const heard = (await client.inbox.takeMany(1500)).map(({ topic }) => topic);
+    const followed = names.filter((name) => !left.has(name)).map(topicOf);
+    assert.deepEqual(heard.sort(), followed.sort());
+    await client.close();
+    await publisher.close();
+    await broker.untilNothingIsLeft();
 }

@@ -51,6 +51,7 @@ static void check_shard(struct verdict *verdict, struct shard *shard)
         {"handshakes", shard->conns.handshakes},
         {"tickets", shard->conns.tickets},
         {"addresses", shard->conns.addresses.records.used},
+        {"records of those who follow much", shard->conns.many.records.used},
         {"connections that are ready", shard->conns.ready_first},
         {"connections that are doomed", shard->conns.doomed.size},
         {"feeds", shard->feeds.feeds.used},

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "chance.h"
+#include "conn/subscriptions.h"
 
 static void make_network(struct profile *profile, struct chance *chance, uint64_t seed)
 {
@@ -133,4 +134,5 @@ void profile_make(struct profile *profile, uint64_t seed, uint32_t steps, bool c
     if (federated) {
         make_federation(profile, &chance, seed);
     }
+    profile->few = ONE_OF(&chance, 1, 3, SUBSCRIPTIONS_FEW);
 }

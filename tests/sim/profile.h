@@ -41,6 +41,7 @@ struct profile {
     int64_t jump_us_max;
     int64_t stall_us_max;
     uint32_t send_ns; /* what a shard takes a send to cost, which no time passes for here: how long walks rest */
+    uint32_t few;     /* subscriptions of a connection beyond which they are indexed */
     struct sim_options network;
     struct io_options io;
     struct habits habits;

@@ -81,6 +81,7 @@ static void shard_make(struct world *world, uint32_t number)
     world->shards[at] = shard_create(&setup);
     CHECK(world->shards[at]);
     world->shards[at]->conns.send_ns = world->profile.send_ns;
+    world->shards[at]->conns.many.few = world->profile.few;
 }
 
 static void host_make(struct world *world)
