@@ -107,7 +107,7 @@ struct io_room {
     bool (*peer)(struct io *io, uint32_t slot, struct sockaddr_in6 *address);
     int (*door)(struct io *io);              /* NULL: the room can't be shared */
     bool (*is_waiting)(const struct io *io); /* as door */
-    bool blind; /* is_waiting() sees only what has been fetched: that the door rang is all that can be known */
+    bool (*door_rang)(const struct io *io);  /* NULL: that it rang is all that can be known */
 };
 
 /* The part that every room begins with. */
@@ -253,7 +253,9 @@ static inline int io_door(struct io *io)
     return io->room->door ? io->room->door(io) : -1;
 }
 
-/* With a door: whether something has come that io_next(), or io_wait(0), should see. A look at memory, no system call.
+/*
+ * With a door, after io_wait(0): whether there is something for io_next() still. What has come since has rung the door.
+ * A look at memory, no system call.
  */
 static inline bool io_is_waiting(const struct io *io)
 {
@@ -263,7 +265,7 @@ static inline bool io_is_waiting(const struct io *io)
 /* Its door has rung: whether there is anything behind it, as far as can be seen without a system call. */
 static inline bool io_door_rang(const struct io *io)
 {
-    return io->room->blind || io->room->is_waiting(io);
+    return !io->room->door_rang || io->room->door_rang(io);
 }
 
 /* The peer's address (IPv4 as mapped IPv6). False: not known (peer_addresses was off). */

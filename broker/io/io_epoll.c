@@ -588,5 +588,4 @@ static const struct io_room EPOLL_ROOM = {
     .peer = epoll_peer,
     .door = epoll_door,
     .is_waiting = epoll_is_waiting,
-    .blind = true,
 };

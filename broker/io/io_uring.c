@@ -534,7 +534,18 @@ static void uring_wait(struct io *io, int64_t timeout_us)
     room->woken = false;
 }
 
+/*
+ * What has been posted; not what the kernel says that it could make (uring_is_ringing()): that flag may be left over.
+ * Another processor first adds its completion, then raises the flag, then rings the door. Who enters the ring between
+ * the first and the second takes the completion, and lowers the flag before it is raised: it stays until the next one.
+ */
 static bool uring_is_waiting(const struct io *io)
+{
+    const struct uring_room *room = (const struct uring_room *)io;
+    return something_waits(room) || uring_has_posted(room);
+}
+
+static bool uring_door_rang(const struct io *io)
 {
     const struct uring_room *room = (const struct uring_room *)io;
     return something_waits(room) || uring_is_ringing(room);
@@ -569,4 +580,5 @@ static const struct io_room URING_ROOM = {
     .peer = uring_peer,
     .door = uring_door,
     .is_waiting = uring_is_waiting,
+    .door_rang = uring_door_rang,
 };

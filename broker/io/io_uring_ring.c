@@ -317,10 +317,14 @@ static void backlog_put(struct backlog *backlog, const struct io_uring_cqe *cqe)
         (struct completion){.token = cqe->user_data, .result = cqe->res, .flags = cqe->flags};
 }
 
+bool uring_has_posted(const struct uring_room *room)
+{
+    return io_uring_cq_ready(&room->ring) > 0 || io_uring_cq_has_overflow(&room->ring);
+}
+
 bool uring_is_ringing(const struct uring_room *room)
 {
-    unsigned flags = IO_URING_READ_ONCE(*room->ring.sq.kflags);
-    return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) || io_uring_cq_ready(&room->ring) > 0;
+    return (IO_URING_READ_ONCE(*room->ring.sq.kflags) & IORING_SQ_TASKRUN) || uring_has_posted(room);
 }
 
 /*

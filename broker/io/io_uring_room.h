@@ -217,7 +217,10 @@ void uring_submit_and_wait(struct uring_room *room, int64_t timeout_us);
  * backlog. */
 void uring_collect(struct uring_room *room);
 
-/* Whether the kernel has completions for us, or would make some if asked (DEFER_TASKRUN). Reads shared memory only. */
+/* Whether the kernel has posted completions that were not collected. Reads shared memory only. */
+bool uring_has_posted(const struct uring_room *room);
+
+/* Whether it has, or probably would make some if asked (DEFER_TASKRUN). Reads shared memory only. */
 bool uring_is_ringing(const struct uring_room *room);
 
 /* See io_door(). */

@@ -73,7 +73,8 @@ static bool puppet_is_waiting(const struct io *io)
     return puppet_of(io)->waiting;
 }
 
-static const struct io_room puppet_room = {.name = "puppet", .door = puppet_door, .is_waiting = puppet_is_waiting};
+static const struct io_room puppet_room = {
+    .name = "puppet", .door = puppet_door, .is_waiting = puppet_is_waiting, .door_rang = puppet_is_waiting};
 
 static void send_to(uint32_t from, uint32_t to)
 {

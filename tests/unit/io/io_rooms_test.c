@@ -5,6 +5,8 @@
 #include "io_contract.h"
 
 #include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/epoll.h>
 
 #include "io/listen.h"
 
@@ -139,10 +141,82 @@ static void destroy_frees_the_address(void **state)
     close(fd);
 }
 
+/* --- with a door: see io_door() --- */
+
+enum { TALKERS = 8, ROUNDS = 20000, LOOKS = 50 };
+
+struct talk {
+    struct world *world;
+    int peers[TALKERS];
+    _Atomic uint32_t heard; /* rounds of which all bytes have come */
+};
+
+/* A byte from each peer, when all of the round before have come. */
+static void *talk_all(void *argument)
+{
+    struct talk *talk = argument;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        while (talk->heard < round)
+            sched_yield();
+        for (int i = 0; i < TALKERS; i++)
+            assert_int_equal(talk->world->write(talk->world, talk->peers[i], "x", 1), 1);
+    }
+    return NULL;
+}
+
+static size_t heard_of_all(void)
+{
+    size_t size = 0;
+    for (uint32_t slot = 0; slot < SEATS; slot++)
+        size += seats[slot].size;
+    return size;
+}
+
+/* One step of who turns several rooms: takes what there is, and looks at the door. */
+static void step(struct world *world, int doors)
+{
+    struct epoll_event rang;
+    take_events(world);
+    io_wait(world->io, 0);
+    epoll_wait(doors, &rang, 1, 0);
+}
+
+/* Who turns several rooms turns one for as long as it says that something is waiting: so it must not say so for
+ * nothing. */
+static void with_a_door_it_rests(void **state)
+{
+    struct world *world = *state;
+    begin(world, USUAL);
+    struct talk talk = {.world = world};
+    for (int i = 0; i < TALKERS; i++) {
+        uint32_t slot;
+        talk.peers[i] = connect_peer(world, &slot);
+        set_receiving(world, slot, IO_RECEIVE_IDLE);
+    }
+    int doors = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    assert_int_equal(epoll_ctl(doors, EPOLL_CTL_ADD, io_door(world->io), &event), 0);
+    pthread_t talker;
+    assert_int_equal(pthread_create(&talker, NULL, talk_all, &talk), 0);
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        while (heard_of_all() < (size_t)round * TALKERS)
+            step(world, doors);
+        uint32_t looks = 0;
+        for (step(world, doors); io_is_waiting(world->io) && looks < LOOKS; looks++)
+            step(world, doors);
+        assert_true(looks < LOOKS);
+        talk.heard = round;
+    }
+    pthread_join(talker, NULL);
+    close(doors);
+    world->close(world);
+}
+
 static int run(const char *name, struct kernel_world *kernel)
 {
     const struct CMUnitTest tests[] = {CONTRACT_TESTS, cmocka_unit_test(tells_addresses),
-                                       cmocka_unit_test(destroy_frees_the_address)};
+                                       cmocka_unit_test(destroy_frees_the_address),
+                                       cmocka_unit_test(with_a_door_it_rests)};
     present = &kernel->world;
     print_message("room: %s\n", name);
     return _cmocka_run_group_tests(name, tests, sizeof tests / sizeof *tests, use_present, NULL);
