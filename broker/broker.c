@@ -495,10 +495,10 @@ void broker_wait(struct broker *broker)
 
 /* --- stopping --- */
 
-static bool all_quiet(const struct broker *broker)
+static bool all_drained(const struct broker *broker)
 {
     for (uint32_t i = 0; i < broker->shard_count; i++) {
-        if (!atomic_load_explicit(&broker->starters[i].shard->quiet, memory_order_relaxed)) {
+        if (!atomic_load_explicit(&broker->starters[i].shard->drained, memory_order_relaxed)) {
             return false;
         }
     }
@@ -518,10 +518,10 @@ bool broker_stop(struct broker *broker)
     }
     int64_t end_ms = clock_of_host.monotonic_us(&clock_of_host) / 1000 + STOP_GRACE_MS +
                      (int64_t)broker->config->broker.drain_s * 1000;
-    while (!all_quiet(broker) && clock_of_host.monotonic_us(&clock_of_host) / 1000 < end_ms) {
+    while (!all_drained(broker) && clock_of_host.monotonic_us(&clock_of_host) / 1000 < end_ms) {
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     }
-    bool quiet = all_quiet(broker);
+    bool drained = all_drained(broker);
     admin_stop(broker->admin);
     federation_stop(&broker->federation);
     stop_threads(broker);
@@ -529,5 +529,5 @@ bool broker_stop(struct broker *broker)
     sum_stats(broker, sums);
     broker_free(broker);
     log_stats(sums, "stopped"); /* chunks: none may be left now */
-    return quiet;
+    return drained;
 }

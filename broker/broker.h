@@ -1,7 +1,7 @@
 /*
  * broker: the process: its shards, each a thread, and the control thread that started them.
  *
- *   control thread: sockets bound ─▶ shards started ─▶ `ready` ─▶ signals ─▶ drain ─▶ all quiet ─▶ stop ─▶ `stopped`
+ *   control thread: sockets bound ─▶ shards started ─▶ `ready` ─▶ signals ─▶ drain ─▶ all drained ─▶ stop ─▶ `stopped`
  *
  * Thread: the control thread (the one that calls).
  */

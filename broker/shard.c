@@ -383,6 +383,7 @@ static void note_quiet(struct shard *shard)
 {
     bool quiet = shard->conns.table.used == 0 && shard->feeds.feeds.used == 0 && shard->conns.tickets == 0;
     atomic_store_explicit(&shard->quiet, quiet, memory_order_relaxed);
+    atomic_store_explicit(&shard->drained, quiet && shard->conns.draining, memory_order_relaxed);
 }
 
 static void note_turn(struct shard *shard)

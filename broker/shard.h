@@ -69,6 +69,7 @@ struct shard {
     /* written by this thread, read by others */
     _Alignas(CACHE_LINE) struct stats stats;
     _Atomic bool quiet;       /* no connection, subscription or ticket is left */
+    _Atomic bool drained;     /* the same, and none will come: set by a turn that knew of the order to drain */
     _Atomic uint32_t reloads; /* orders to reload that were carried out */
     /* written by others */
     _Alignas(CACHE_LINE) _Atomic uint32_t orders;
