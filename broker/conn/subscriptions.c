@@ -16,8 +16,10 @@ struct many_record {
     uint32_t conn;
     uint32_t feed;
     uint32_t subscription;
-    uint32_t
-        count_or_previous; /* of the connection: how many it has; else the one whose `next` this is, 0: the first */
+    union {
+        uint32_t previous; /* whose `next` it is, 0: it is the first */
+        uint32_t count;    /* the connection's own record: how many it has */
+    };
 };
 
 bool many_init(struct many *many)
@@ -101,13 +103,13 @@ static bool many_put_all(struct conns *conns, uint32_t slot)
         fits = record != NULL;
         if (fits) {
             record->subscription = n;
-            record->count_or_previous = previous;
+            record->previous = previous;
             previous = n;
             count++;
         }
     }
     if (fits) {
-        own->count_or_previous = count;
+        own->count = count;
     } else {
         many_take_all(conns, slot);
     }
@@ -120,7 +122,7 @@ uint32_t conn_subscription_count(const struct conns *conns, uint32_t slot)
 {
     const struct many_record *own = many_find(&conns->many, slot, NO_FEED);
     if (own) {
-        return own->count_or_previous;
+        return own->count;
     }
     uint32_t count = 0;
     for (uint32_t n = conn_at(conns, slot)->subscriptions; n; n = subscription_at(conns->feeds, n)->next) {
@@ -147,7 +149,7 @@ static void many_set_previous(struct conns *conns, uint32_t slot, uint32_t subsc
 {
     if (subscription) {
         uint32_t feed = subscription_at(conns->feeds, subscription)->feed;
-        many_find(&conns->many, slot, feed)->count_or_previous = previous;
+        many_find(&conns->many, slot, feed)->previous = previous;
     }
 }
 
@@ -160,7 +162,7 @@ static bool many_add(struct conns *conns, uint32_t slot, uint32_t number)
     }
     record->subscription = number;
     many_set_previous(conns, slot, conn_at(conns, slot)->subscriptions, number);
-    many_find(&conns->many, slot, NO_FEED)->count_or_previous++;
+    many_find(&conns->many, slot, NO_FEED)->count++;
     return true;
 }
 
@@ -189,7 +191,7 @@ static uint32_t *link_to(struct conns *conns, uint32_t slot, uint32_t number)
     uint32_t *at = &conn_at(conns, slot)->subscriptions;
     if (many_find(&conns->many, slot, NO_FEED)) {
         uint32_t feed = subscription_at(conns->feeds, number)->feed;
-        uint32_t previous = many_find(&conns->many, slot, feed)->count_or_previous;
+        uint32_t previous = many_find(&conns->many, slot, feed)->previous;
         return previous ? &subscription_at(conns->feeds, previous)->next : at;
     }
     while (*at != number) {
@@ -205,10 +207,10 @@ static void list_remove(struct conns *conns, uint32_t slot, uint32_t number)
     *link_to(conns, slot, number) = subscription->next;
     struct many_record *own = many_find(&conns->many, slot, NO_FEED);
     if (own) {
-        uint32_t previous = many_find(&conns->many, slot, subscription->feed)->count_or_previous;
+        uint32_t previous = many_find(&conns->many, slot, subscription->feed)->previous;
         many_set_previous(conns, slot, subscription->next, previous);
         many_take(&conns->many, slot, subscription->feed);
-        if (--own->count_or_previous == 0) {
+        if (--own->count == 0) {
             many_take(&conns->many, slot, NO_FEED);
         }
     }
