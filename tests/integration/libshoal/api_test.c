@@ -359,8 +359,10 @@ static void write_pause(struct shoal_client *client, const struct shoal_state_ch
 {
     (void)client;
     (void)context;
-    if (change->state == SHOAL_DISCONNECTED && pauses.count < 2)
-        pauses.pauses_ms[pauses.count++] = change->retry_ms;
+    if (change->state != SHOAL_DISCONNECTED || pauses.count == 2)
+        return;
+    pauses.pauses_ms[pauses.count] = change->retry_ms;
+    pauses.count++; /* last: then it may be read */
 }
 
 static void comes_back_when_told(void **state)
