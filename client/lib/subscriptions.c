@@ -110,22 +110,24 @@ static void bucket_take(const struct subscriptions *table, struct shoal_subscrip
 /* As many buckets as subscriptions. False: there are none, and no memory; more of them may wait for memory. */
 static bool buckets_grow(struct subscriptions *table)
 {
-    if (table->count < table->bucket_count)
+    struct shoal_subscription **former = table->buckets;
+    uint32_t former_count = table->bucket_count;
+    if (table->count < former_count)
         return true;
-    struct subscriptions grown = *table;
-    grown.bucket_count = table->bucket_count ? 2 * table->bucket_count : BUCKETS_FIRST;
-    grown.buckets = calloc(grown.bucket_count, sizeof(struct shoal_subscription *));
-    if (!grown.buckets)
-        return table->buckets != NULL;
-    for (uint32_t i = 0; i < table->bucket_count; i++) {
+    uint32_t count = former_count ? 2 * former_count : BUCKETS_FIRST;
+    struct shoal_subscription **buckets = calloc(count, sizeof(struct shoal_subscription *));
+    if (!buckets)
+        return former != NULL;
+    table->buckets = buckets;
+    table->bucket_count = count;
+    for (uint32_t i = 0; i < former_count; i++) {
         struct shoal_subscription *next;
-        for (struct shoal_subscription *at = table->buckets[i]; at; at = next) {
+        for (struct shoal_subscription *at = former[i]; at; at = next) {
             next = at->bucket_next;
-            bucket_put(&grown, at);
+            bucket_put(table, at);
         }
     }
-    free(table->buckets);
-    *table = grown;
+    free(former);
     return true;
 }
 
