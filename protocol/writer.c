@@ -43,20 +43,40 @@ static void json_escape_put(struct writer *writer, char c)
     }
 }
 
+/* Bytes that stand in a word eight times over. */
+#define EIGHT_TIMES(byte) ((uint64_t)(byte)*0x0101010101010101u)
+
+/* Whether one of eight bytes is less than `limit`, at most 128. */
+static bool any_below(uint64_t word, uint8_t limit)
+{
+    return (word - EIGHT_TIMES(limit)) & ~word & EIGHT_TIMES(0x80);
+}
+
+/* With how many bytes a text begins that stand in a string as they are: most texts have no others. */
+static size_t json_plain_size(struct span text)
+{
+    size_t size = 0;
+    uint64_t word;
+    for (; size + sizeof word <= text.size; size += sizeof word) {
+        memcpy(&word, text.data + size, sizeof word);
+        if (any_below(word, 0x20) || any_below(word ^ EIGHT_TIMES('"'), 1) || any_below(word ^ EIGHT_TIMES('\\'), 1))
+            break;
+    }
+    while (size < text.size && !json_needs_escape(text.data[size]))
+        size++;
+    return size;
+}
+
 void writer_json_string(struct writer *writer, struct span text)
 {
-    struct span run = {text.data, 0};
     writer_literal(writer, "\"");
-    for (size_t i = 0; i < text.size; i++) {
-        if (!json_needs_escape(text.data[i])) {
-            run.size++;
-            continue;
-        }
-        writer_put(writer, run);
-        json_escape_put(writer, text.data[i]);
-        run = (struct span){text.data + i + 1, 0};
+    for (size_t at = 0; at < text.size; at++) {
+        struct span plain = {text.data + at, json_plain_size((struct span){text.data + at, text.size - at})};
+        writer_put(writer, plain);
+        at += plain.size;
+        if (at < text.size)
+            json_escape_put(writer, text.data[at]);
     }
-    writer_put(writer, run);
     writer_literal(writer, "\"");
 }
 
