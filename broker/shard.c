@@ -379,11 +379,15 @@ static void wait(struct shard *shard, bool more, int64_t wait_us)
     mesh_awake(shard->mesh, shard->number);
 }
 
-static void note_quiet(struct shard *shard)
+bool shard_is_quiet(const struct shard *shard)
 {
-    bool quiet = shard->conns.table.used == 0 && shard->feeds.feeds.used == 0 && shard->conns.tickets == 0;
-    atomic_store_explicit(&shard->quiet, quiet, memory_order_relaxed);
-    atomic_store_explicit(&shard->drained, quiet && shard->conns.draining, memory_order_relaxed);
+    return shard->conns.table.used == 0 && shard->feeds.feeds.used == 0 && shard->conns.tickets == 0;
+}
+
+static void note_drained(struct shard *shard)
+{
+    bool drained = shard->conns.draining && shard_is_quiet(shard);
+    atomic_store_explicit(&shard->drained, drained, memory_order_relaxed);
 }
 
 static void note_turn(struct shard *shard)
@@ -418,7 +422,7 @@ static bool turn(struct shard *shard)
     sweep(shard);
     mesh_ring_bells(shard->mesh, shard->number);
 
-    note_quiet(shard);
+    note_drained(shard);
     note_turn(shard);
     shard->blocked |= feeds_have_unsent(&shard->feeds) || owner_is_dirty(&shard->owner) || shard->conns.retries.size;
     return more;

@@ -68,8 +68,7 @@ struct shard {
     bool blocked;    /* something waits for room in a mesh ring */
     /* written by this thread, read by others */
     _Alignas(CACHE_LINE) struct stats stats;
-    _Atomic bool quiet;       /* no connection, subscription or ticket is left */
-    _Atomic bool drained;     /* the same, and none will come: set by a turn that knew of the order to drain */
+    _Atomic bool drained;     /* is quiet, by a turn that knew of the order to drain */
     _Atomic uint32_t reloads; /* orders to reload that were carried out */
     /* written by others */
     _Alignas(CACHE_LINE) _Atomic uint32_t orders;
@@ -89,6 +88,9 @@ void shard_turn(struct shard *shard, int64_t wait_us);
  * unless its io or its bell rings: 0 if there is more to do at once. Until the next call the shard counts as asleep.
  */
 int64_t shard_step(struct shard *shard);
+
+/* Whether no connection, subscription or ticket is left. The shard's thread. */
+bool shard_is_quiet(const struct shard *shard);
 
 /* Whether SHARD_ORDER_STOP was given. */
 bool shard_is_stopped(const struct shard *shard);

@@ -52,8 +52,8 @@ bool conns_init(struct conns *conns)
     conns->plan = calloc(conns->plan_room, sizeof *conns->plan);
     conns->scratch = malloc(conns->config->limits.message_bytes + 1024);
     conns->inflated = malloc(conns->config->limits.message_bytes + 1024);
-    return addresses_init(&conns->addresses, slots) && many_init(&conns->many) && conns->batch && conns->plan &&
-           conns->scratch && conns->inflated;
+    return addresses_init(&conns->addresses, slots) && subscription_index_init(&conns->subscription_index) &&
+           conns->batch && conns->plan && conns->scratch && conns->inflated;
 }
 
 void conns_destroy(struct conns *conns)
@@ -66,7 +66,7 @@ void conns_destroy(struct conns *conns)
     slab_destroy(&conns->table);
     slab_destroy(&conns->sessions);
     addresses_destroy(&conns->addresses);
-    many_destroy(&conns->many);
+    subscription_index_destroy(&conns->subscription_index);
     vector_free(&conns->retries);
     vector_free(&conns->doomed);
     free(conns->batch);

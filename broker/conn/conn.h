@@ -204,7 +204,7 @@ struct conns {
     struct slab table; /* struct conn, by slot */
     struct slab sessions;
     struct addresses addresses;
-    struct many many;
+    struct subscription_index subscription_index;
     uint32_t handshakes;  /* connections in REQUEST */
     uint32_t tickets;     /* under way */
     uint32_t ready_first; /* slot + 1 */

@@ -143,11 +143,11 @@ enum execute_result execute_read(struct conns *conns, uint32_t slot, struct name
 
 /* --- subscribe --- */
 
-/* Whether the connection follows this already. */
-static bool follows(const struct conns *conns, uint32_t slot, struct span topic, bool wild)
+/* By which subscription the connection follows this, 0: it does not. */
+static uint32_t subscription_to(const struct conns *conns, uint32_t slot, struct span topic, bool wild)
 {
     uint32_t feed = feeds_find(conns->feeds, topic, wild);
-    return feed && conn_subscription_find(conns, slot, feed);
+    return feed ? conn_subscription_find(conns, slot, feed) : 0;
 }
 
 static enum reply_error subscribe_check(struct conns *conns, uint32_t slot, const struct command *command, bool wild)
@@ -166,7 +166,7 @@ static enum reply_error subscribe_check(struct conns *conns, uint32_t slot, cons
     if (wild ? !of_filter && !stream : command->from.kind == FROM_POSITIONS) {
         return REPLY_UNSUPPORTED;
     }
-    if (follows(conns, slot, command->topic, wild)) {
+    if (subscription_to(conns, slot, command->topic, wild)) {
         return REPLY_ALREADY_SUBSCRIBED;
     }
     if (conn_subscription_count(conns, slot) >= conns->config->limits.subscriptions_per_connection) {
@@ -235,8 +235,7 @@ static enum reply_error unsubscribe(struct conns *conns, uint32_t slot, const st
     if (conn_at(conns, slot)->principal == PRINCIPAL_NOBODY) {
         return REPLY_AUTH_REQUIRED;
     }
-    uint32_t feed = feeds_find(conns->feeds, command->topic, topic_filter_is_wild(command->topic));
-    uint32_t number = feed ? conn_subscription_find(conns, slot, feed) : 0;
+    uint32_t number = subscription_to(conns, slot, command->topic, topic_filter_is_wild(command->topic));
     if (!number || subscription_at(conns->feeds, number)->state != SUBSCRIPTION_LIVE) {
         return REPLY_NOT_SUBSCRIBED;
     }

@@ -11,7 +11,7 @@
 
 #define NO_FEED 0 /* the connection's own record */
 
-struct many_record {
+struct indexed {
     struct index_link link;
     uint32_t conn;
     uint32_t feed;
@@ -22,105 +22,119 @@ struct many_record {
     };
 };
 
-bool many_init(struct many *many)
+bool subscription_index_init(struct subscription_index *index)
 {
-    many->few = SUBSCRIPTIONS_FEW;
-    slab_init(&many->records, sizeof(struct many_record), UINT32_MAX - SLAB_SEGMENT_RECORDS);
-    return index_init(&many->index, &many->records);
+    index->few = SUBSCRIPTIONS_FEW;
+    slab_init(&index->records, sizeof(struct indexed), UINT32_MAX - SLAB_SEGMENT_RECORDS);
+    return index_init(&index->by_feed, &index->records);
 }
 
-void many_destroy(struct many *many)
+void subscription_index_destroy(struct subscription_index *index)
 {
-    index_destroy(&many->index);
-    slab_destroy(&many->records);
+    index_destroy(&index->by_feed);
+    slab_destroy(&index->records);
 }
 
-static uint64_t many_hash(uint32_t slot, uint32_t feed)
+static uint64_t indexed_hash(uint32_t slot, uint32_t feed)
 {
     const uint32_t key[] = {slot, feed};
     return XXH3_64bits(key, sizeof key);
 }
 
-static struct many_record *many_at(const struct many *many, uint32_t number)
+static struct indexed *indexed_at(const struct conns *conns, uint32_t number)
 {
-    return slab_at(&many->records, number);
+    return slab_at(&conns->subscription_index.records, number);
 }
 
-static uint32_t many_number(const struct many *many, uint32_t slot, uint32_t feed)
+static uint32_t indexed_number(const struct conns *conns, uint32_t slot, uint32_t feed)
 {
-    uint32_t number = many->records.used ? index_first(&many->index, many_hash(slot, feed)) : 0;
-    while (number && (many_at(many, number)->conn != slot || many_at(many, number)->feed != feed)) {
-        number = index_next(&many->index, number);
+    const struct subscription_index *index = &conns->subscription_index;
+    uint32_t number = index->records.used ? index_first(&index->by_feed, indexed_hash(slot, feed)) : 0;
+    while (number && (indexed_at(conns, number)->conn != slot || indexed_at(conns, number)->feed != feed)) {
+        number = index_next(&index->by_feed, number);
     }
     return number;
 }
 
-static struct many_record *many_find(const struct many *many, uint32_t slot, uint32_t feed)
+static struct indexed *indexed_find(const struct conns *conns, uint32_t slot, uint32_t feed)
 {
-    uint32_t number = many_number(many, slot, feed);
-    return number ? many_at(many, number) : NULL;
+    uint32_t number = indexed_number(conns, slot, feed);
+    return number ? indexed_at(conns, number) : NULL;
+}
+
+/* The connection's own record. NULL: its subscriptions are not in the index. */
+static struct indexed *indexed_own(const struct conns *conns, uint32_t slot)
+{
+    return indexed_find(conns, slot, NO_FEED);
 }
 
 /* NULL: no memory. */
-static struct many_record *many_put(struct many *many, uint32_t slot, uint32_t feed)
+static struct indexed *indexed_put(struct conns *conns, uint32_t slot, uint32_t feed)
 {
-    uint32_t number = slab_take(&many->records);
+    uint32_t number = slab_take(&conns->subscription_index.records);
     if (!number) {
         return NULL;
     }
-    struct many_record *record = many_at(many, number);
-    *record = (struct many_record){.link.hash = many_hash(slot, feed), .conn = slot, .feed = feed};
-    index_insert(&many->index, number);
+    struct indexed *record = indexed_at(conns, number);
+    *record = (struct indexed){.link.hash = indexed_hash(slot, feed), .conn = slot, .feed = feed};
+    index_insert(&conns->subscription_index.by_feed, number);
     return record;
 }
 
-static void many_take(struct many *many, uint32_t slot, uint32_t feed)
+/* Nothing if it is not there. */
+static void indexed_take(struct conns *conns, uint32_t slot, uint32_t feed)
 {
-    uint32_t number = many_number(many, slot, feed);
+    uint32_t number = indexed_number(conns, slot, feed);
     if (number) {
-        index_remove(&many->index, number);
-        slab_give(&many->records, number);
+        index_remove(&conns->subscription_index.by_feed, number);
+        slab_give(&conns->subscription_index.records, number);
     }
 }
 
-/* All records of a connection, of which some may be missing. */
-static void many_take_all(struct conns *conns, uint32_t slot)
+/* Enters one that stands, or will, behind `previous` in its connection's list. False: no memory. */
+static bool index_one(struct conns *conns, struct indexed *own, uint32_t subscription, uint32_t previous)
 {
-    for (uint32_t n = conn_at(conns, slot)->subscriptions; n; n = subscription_at(conns->feeds, n)->next) {
-        many_take(&conns->many, slot, subscription_at(conns->feeds, n)->feed);
+    struct indexed *record = indexed_put(conns, own->conn, subscription_at(conns->feeds, subscription)->feed);
+    if (!record) {
+        return false;
     }
-    many_take(&conns->many, slot, NO_FEED);
+    record->subscription = subscription;
+    record->previous = previous;
+    own->count++;
+    return true;
 }
 
-/* False: no memory. */
-static bool many_put_all(struct conns *conns, uint32_t slot)
+/* From now on the one before `subscription` is another. 0 as the subscription: there is none to be told. */
+static void index_set_previous(struct conns *conns, uint32_t slot, uint32_t subscription, uint32_t previous)
 {
-    struct many_record *own = many_put(&conns->many, slot, NO_FEED);
-    uint32_t previous = 0, count = 0;
-    bool fits = own != NULL;
-    for (uint32_t n = conn_at(conns, slot)->subscriptions; n && fits; n = subscription_at(conns->feeds, n)->next) {
-        struct many_record *record = many_put(&conns->many, slot, subscription_at(conns->feeds, n)->feed);
-        fits = record != NULL;
-        if (fits) {
-            record->subscription = n;
-            record->previous = previous;
-            previous = n;
-            count++;
-        }
+    if (subscription) {
+        indexed_find(conns, slot, subscription_at(conns->feeds, subscription)->feed)->previous = previous;
     }
-    if (fits) {
-        own->count = count;
-    } else {
-        many_take_all(conns, slot);
+}
+
+/* Enters all of a connection. Gives its own record; NULL: no memory, and none is in. */
+static struct indexed *index_all(struct conns *conns, uint32_t slot)
+{
+    struct indexed *own = indexed_put(conns, slot, NO_FEED);
+    uint32_t first = conn_at(conns, slot)->subscriptions, previous = 0, n = own ? first : 0;
+    for (; n && index_one(conns, own, n, previous); n = subscription_at(conns->feeds, n)->next) {
+        previous = n;
     }
-    return fits;
+    if (own && !n) {
+        return own;
+    }
+    for (n = first; n; n = subscription_at(conns->feeds, n)->next) {
+        indexed_take(conns, slot, subscription_at(conns->feeds, n)->feed);
+    }
+    indexed_take(conns, slot, NO_FEED);
+    return NULL;
 }
 
 /* --- the list --- */
 
 uint32_t conn_subscription_count(const struct conns *conns, uint32_t slot)
 {
-    const struct many_record *own = many_find(&conns->many, slot, NO_FEED);
+    const struct indexed *own = indexed_own(conns, slot);
     if (own) {
         return own->count;
     }
@@ -133,8 +147,8 @@ uint32_t conn_subscription_count(const struct conns *conns, uint32_t slot)
 
 uint32_t conn_subscription_find(const struct conns *conns, uint32_t slot, uint32_t feed)
 {
-    if (many_find(&conns->many, slot, NO_FEED)) {
-        const struct many_record *record = many_find(&conns->many, slot, feed);
+    if (indexed_own(conns, slot)) {
+        const struct indexed *record = indexed_find(conns, slot, feed);
         return record ? record->subscription : 0;
     }
     uint32_t number = conn_at(conns, slot)->subscriptions;
@@ -144,75 +158,53 @@ uint32_t conn_subscription_find(const struct conns *conns, uint32_t slot, uint32
     return number;
 }
 
-/* `previous` is the one before `subscription` in the list from now on. */
-static void many_set_previous(struct conns *conns, uint32_t slot, uint32_t subscription, uint32_t previous)
-{
-    if (subscription) {
-        uint32_t feed = subscription_at(conns->feeds, subscription)->feed;
-        many_find(&conns->many, slot, feed)->previous = previous;
-    }
-}
-
-/* A new one of a connection that has many. False: no memory. */
-static bool many_add(struct conns *conns, uint32_t slot, uint32_t number)
-{
-    struct many_record *record = many_put(&conns->many, slot, subscription_at(conns->feeds, number)->feed);
-    if (!record) {
-        return false;
-    }
-    record->subscription = number;
-    many_set_previous(conns, slot, conn_at(conns, slot)->subscriptions, number);
-    many_find(&conns->many, slot, NO_FEED)->count++;
-    return true;
-}
-
 bool conn_subscription_add(struct conns *conns, uint32_t number)
 {
     struct subscription *subscription = subscription_at(conns->feeds, number);
     uint32_t slot = subscription->conn;
-    bool many = many_find(&conns->many, slot, NO_FEED) != NULL;
-    if (!many && conn_subscription_count(conns, slot) >= conns->many.few) {
-        many = many_put_all(conns, slot);
-        if (!many) {
-            return false;
-        }
+    uint32_t *first = &conn_at(conns, slot)->subscriptions;
+    struct indexed *own = indexed_own(conns, slot);
+    bool is_to_be_indexed = !own && conn_subscription_count(conns, slot) >= conns->subscription_index.few;
+    if (is_to_be_indexed) {
+        own = index_all(conns, slot);
     }
-    if (many && !many_add(conns, slot, number)) {
+    if ((is_to_be_indexed && !own) || (own && !index_one(conns, own, number, 0))) {
         return false;
     }
-    subscription->next = conn_at(conns, slot)->subscriptions;
-    conn_at(conns, slot)->subscriptions = number;
+    if (own) {
+        index_set_previous(conns, slot, *first, number);
+    }
+    subscription->next = *first;
+    *first = number;
     return true;
 }
 
-/* The field that says that this one is next. */
-static uint32_t *link_to(struct conns *conns, uint32_t slot, uint32_t number)
+/* The one before it, 0: it is the first. */
+static uint32_t list_previous(const struct conns *conns, uint32_t slot, uint32_t number)
 {
-    uint32_t *at = &conn_at(conns, slot)->subscriptions;
-    if (many_find(&conns->many, slot, NO_FEED)) {
-        uint32_t feed = subscription_at(conns->feeds, number)->feed;
-        uint32_t previous = many_find(&conns->many, slot, feed)->previous;
-        return previous ? &subscription_at(conns->feeds, previous)->next : at;
+    uint32_t previous = 0;
+    for (uint32_t n = conn_at(conns, slot)->subscriptions; n != number; n = subscription_at(conns->feeds, n)->next) {
+        CHECK(n);
+        previous = n;
     }
-    while (*at != number) {
-        CHECK(*at);
-        at = &subscription_at(conns->feeds, *at)->next;
-    }
-    return at;
+    return previous;
 }
 
 static void list_remove(struct conns *conns, uint32_t slot, uint32_t number)
 {
     const struct subscription *subscription = subscription_at(conns->feeds, number);
-    *link_to(conns, slot, number) = subscription->next;
-    struct many_record *own = many_find(&conns->many, slot, NO_FEED);
-    if (own) {
-        uint32_t previous = many_find(&conns->many, slot, subscription->feed)->previous;
-        many_set_previous(conns, slot, subscription->next, previous);
-        many_take(&conns->many, slot, subscription->feed);
-        if (--own->count == 0) {
-            many_take(&conns->many, slot, NO_FEED);
-        }
+    struct indexed *own = indexed_own(conns, slot);
+    uint32_t previous =
+        own ? indexed_find(conns, slot, subscription->feed)->previous : list_previous(conns, slot, number);
+    *(previous ? &subscription_at(conns->feeds, previous)->next : &conn_at(conns, slot)->subscriptions) =
+        subscription->next;
+    if (!own) {
+        return;
+    }
+    index_set_previous(conns, slot, subscription->next, previous);
+    indexed_take(conns, slot, subscription->feed);
+    if (--own->count == 0) {
+        indexed_take(conns, slot, NO_FEED);
     }
 }
 

@@ -24,15 +24,15 @@
 struct conns;
 
 /* The index of a shard. */
-struct many {
+struct subscription_index {
     uint32_t few; /* who has more is in it */
     struct slab records;
-    struct index index;
+    struct index by_feed; /* and connection */
 };
 
 /* False: no memory. */
-bool many_init(struct many *many);
-void many_destroy(struct many *many);
+bool subscription_index_init(struct subscription_index *index);
+void subscription_index_destroy(struct subscription_index *index);
 
 /* How many a connection has. */
 uint32_t conn_subscription_count(const struct conns *conns, uint32_t slot);

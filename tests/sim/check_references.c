@@ -26,7 +26,7 @@ static bool topic_will_go(struct shard *shard, const struct topic *topic)
 
 bool shard_is_left(struct shard *shard)
 {
-    if (!shard->quiet || shard->owner.followers.used) {
+    if (!shard_is_quiet(shard) || shard->owner.followers.used) {
         return false;
     }
     for (uint32_t n = 1; n < slab_end(&shard->owner.topics); n++) {
@@ -51,7 +51,7 @@ static void check_shard(struct verdict *verdict, struct shard *shard)
         {"handshakes", shard->conns.handshakes},
         {"tickets", shard->conns.tickets},
         {"addresses", shard->conns.addresses.records.used},
-        {"records of those who follow much", shard->conns.many.records.used},
+        {"subscriptions in the index", shard->conns.subscription_index.records.used},
         {"connections that are ready", shard->conns.ready_first},
         {"connections that are doomed", shard->conns.doomed.size},
         {"feeds", shard->feeds.feeds.used},

@@ -81,7 +81,7 @@ static void shard_make(struct world *world, uint32_t number)
     world->shards[at] = shard_create(&setup);
     CHECK(world->shards[at]);
     world->shards[at]->conns.send_ns = world->profile.send_ns;
-    world->shards[at]->conns.many.few = world->profile.few;
+    world->shards[at]->conns.subscription_index.few = world->profile.few;
 }
 
 static void host_make(struct world *world)
@@ -377,7 +377,7 @@ static void check_drained(struct world *world)
         sim_advance(world->network, 50000);
     }
     for (uint32_t i = 0; i < world->shard_count; i++) {
-        if (!world->shards[i]->quiet) {
+        if (!shard_is_quiet(world->shards[i])) {
             verdict_fail(world->verdict, CHECK_REFERENCES, "shard %u is not quiet after draining", i);
         }
     }

@@ -94,7 +94,7 @@ static void expect_nothing_left(void)
     assert_int_equal(host.shard->conns.tickets, 0);
     assert_int_equal(host.shard->feeds.subscriptions.used + host.shard->feeds.cursors.used, 0);
     assert_int_equal(STATS_READ(stats, connections_accepted), STATS_READ(stats, connections_closed));
-    assert_true(host.shard->quiet);
+    assert_true(shard_is_quiet(host.shard));
 }
 
 /* --- what they are told --- */
