@@ -118,10 +118,12 @@ static bool attempt(struct shoal_client *client, int64_t now_ms)
 /* --- writing --- */
 
 /* Adds a record to the batch, written in place. False: no memory. */
-static bool batch_command(struct shoal_client *client, const struct command *command)
+/* Adds a command to the batch, unless that would become larger than `most`. False: it would, or there is no memory. */
+static bool batch_command(struct shoal_client *client, const struct command *command, size_t most)
 {
-    size_t size = bin_command_write(command, NULL, 0);
-    char *place = bytes_reach(&client->batch, size);
+    size_t size = bin_command_write(command, NULL, 0), waiting = bytes_waiting(&client->batch);
+    bool fits = waiting == 0 || waiting + size <= most;
+    char *place = fits ? bytes_reach(&client->batch, size) : NULL;
     if (!place)
         return false;
     bin_command_write(command, place, size);
@@ -141,7 +143,7 @@ static bool positions_take(struct shoal_client *client, struct shoal_subscriptio
     return place != NULL;
 }
 
-/* Asks for one that is wanted. False: the batch is full, or there is no memory. With the lock. */
+/* Asks for one that is wanted. False: as batch_command(). With the lock. */
 static bool batch_subscription(struct shoal_client *client, struct shoal_subscription *subscription, size_t most)
 {
     char id[BIN_ID_SIZE];
@@ -151,25 +153,21 @@ static bool batch_subscription(struct shoal_client *client, struct shoal_subscri
     if (resumes && !positions_take(client, subscription, &positions))
         subscription->restarts = true;
     subscription_command(&client->subscriptions, subscription, id, bytes_span(&positions), &command);
-    size_t waiting = bytes_waiting(&client->batch);
-    bool fits = waiting == 0 || waiting + bin_command_write(&command, NULL, 0) <= most;
-    bool asked = fits && batch_command(client, &command);
+    bool asked = batch_command(client, &command, most);
     if (asked)
         subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_ASKED);
     bytes_free(&positions);
     return asked;
 }
 
-/* Tells of one that has ended. False: as batch_subscription(). */
+/* Tells of one that has ended. False: as batch_command(). With the lock. */
 static bool batch_unsubscribe(struct shoal_client *client, struct shoal_subscription *subscription, size_t most)
 {
     char id[BIN_ID_SIZE];
     bin_id_write(ID_UNSUBSCRIBE, id);
     struct command command = {
         .verb = COMMAND_UNSUBSCRIBE, .id = {id, sizeof id}, .topic = {subscription->filter, subscription->filter_size}};
-    size_t waiting = bytes_waiting(&client->batch);
-    bool fits = waiting == 0 || waiting + bin_command_write(&command, NULL, 0) <= most;
-    bool told = fits && batch_command(client, &command);
+    bool told = batch_command(client, &command, most);
     if (told)
         subscription_set_state(&client->subscriptions, subscription, SUBSCRIPTION_DEAD);
     return told;
