@@ -12,6 +12,7 @@
 #define SHOAL_BENCH_BOARD_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limits.h"
@@ -24,6 +25,7 @@ enum phase {
     PHASE_WAIT,    /* workers are there */
     PHASE_CONNECT, /* connect and subscribe */
     PHASE_RUN,     /* messages are on their way */
+    PHASE_COUNT,   /* all have come: segments are counted */
     PHASE_DONE,    /* disconnect and end */
 };
 
@@ -35,6 +37,8 @@ struct worker_line {
     _Atomic uint32_t connected;  /* subscribers that are ready */
     _Atomic uint32_t cut;        /* slow readers that the server let go */
     _Atomic uint64_t skipped;    /* messages that slow readers did not get */
+    _Atomic uint64_t segments;   /* that messages came in; since PHASE_COUNT */
+    _Atomic bool counted;        /* segments is there */
     _Atomic uint64_t pause_ns;   /* the longest that this worker did not look at its sockets */
     struct delays delays[GROUPS_MAX];
 };

@@ -8,6 +8,8 @@
  * Measured, from the first publish to the last delivery (with --warm-up N: from when N messages have been delivered):
  *   cpu_ns_each        CPU time of the server's process, all threads, user and system, by its deliveries
  *   bytes_each         bytes that subscribers' sockets received, by deliveries: on the wire, but for TCP's headers
+ *   segments_each      TCP segments in which subscribers received them, by deliveries, the warm-up's too: on loopback a
+ *                      send of few bytes is one, so this is sends a delivery, of any server
  *   deliveries_per_s, messages_per_s
  *   p50_us … max_us    delays: open loop, from when a message was *due*, so that a server that stalls is charged for
  *                      every message that fell due meanwhile; closed loop, from just before it was sent. To when a
@@ -320,10 +322,22 @@ static void print_results(const struct reading *first, const struct reading *las
            deliveries, deliveries / seconds, (double)(last->published - first->published) / seconds);
     printf("\"cpu_ns_each\":%.1f,\"cpu_share\":%.3f,\"bytes_each\":%.1f,", cpu_ns / deliveries, cpu_ns / seconds / 1e9,
            (double)(last->bytes - first->bytes) / deliveries);
+    printf("\"segments_each\":%.3f,", (double)SUM(segments) / (double)SUM(deliveries));
     printf("\"slow_cut\":%lu,\"slow_skipped\":%lu,\"late_max_us\":%.1f,\"pause_max_us\":%.1f", SUM(cut), SUM(skipped),
            (double)late_max_ns / 1000, (double)pause_max_ns() / 1000);
     print_delays();
     printf("}\n");
+}
+
+/* All subscribers have had all: in how many segments, each worker counts for itself. */
+static void count_segments(void)
+{
+    atomic_store_explicit(&board->phase, PHASE_COUNT, memory_order_release);
+    worker_count(&leader);
+    while (SUM(counted) < options.worker.workers) {
+        worker_turn(&leader, TURN_SHARED_NS);
+        expect_progress();
+    }
 }
 
 /* Nobody had more than there was; nobody less, or this point would not have been reached. */
@@ -393,6 +407,7 @@ int main(int argc, char **argv)
     run(&first);
     last = read_all();
     expect_all();
+    count_segments();
     print_results(&first, &last);
     publisher_close();
     atomic_store_explicit(&board->phase, PHASE_DONE, memory_order_release);

@@ -26,6 +26,7 @@ struct subscriber {
     struct worker *worker; /* NULL: a publisher's connection, to which no messages come */
     int socket;
     uint32_t awaited; /* answers to its subscriptions still to come */
+    uint32_t segments; /* that it had received when it was ready */
     uint8_t group;
     bool slow;
     uint32_t topic; /* of a subscriber that follows one */

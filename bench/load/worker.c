@@ -2,6 +2,8 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <linux/tcp.h> /* glibc's tcp_info is an old one */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,9 +176,17 @@ void worker_connect(struct worker *worker)
     }
 }
 
-/* A slow reader is no longer told of what comes: it looks when its time has come. */
+/* How many segments with data a socket has received; 0: it was cut off. */
+static uint32_t segments_received(int socket)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    return getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_data_segs_in : 0;
+}
+
 void worker_ready(struct subscriber *subscriber)
 {
+    subscriber->segments = segments_received(subscriber->socket);
     struct worker_line *line = subscriber->worker->line;
     atomic_fetch_add_explicit(&line->connected, 1, memory_order_relaxed);
 }
@@ -228,9 +238,14 @@ static void read_once(struct subscriber *subscriber, size_t most)
     }
 }
 
+static enum phase phase_of(const struct worker *worker)
+{
+    return (enum phase)atomic_load_explicit(&worker->board->phase, memory_order_acquire);
+}
+
 static bool is_running(const struct worker *worker)
 {
-    return atomic_load_explicit(&worker->board->phase, memory_order_acquire) == PHASE_RUN;
+    return phase_of(worker) == PHASE_RUN;
 }
 
 /* A slow reader that is subscribed leaves the poll with the first that comes for it. */
@@ -297,13 +312,27 @@ bool worker_turn(struct worker *worker, uint64_t wait_ns)
     return count == EVENTS;
 }
 
+void worker_count(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->count; i++) {
+        const struct subscriber *subscriber = &worker->subscribers[i];
+        if (subscriber->socket >= 0) {
+            board_add(&worker->line->segments, segments_received(subscriber->socket) - subscriber->segments);
+        }
+    }
+    atomic_store_explicit(&worker->line->counted, true, memory_order_release);
+}
+
 void worker_work(struct worker *worker)
 {
-    while (atomic_load_explicit(&worker->board->phase, memory_order_acquire) == PHASE_WAIT) {
+    while (phase_of(worker) == PHASE_WAIT) {
         nap(PHASE_LOOK_NS);
     }
     worker_connect(worker);
-    while (atomic_load_explicit(&worker->board->phase, memory_order_acquire) != PHASE_DONE) {
+    while (phase_of(worker) != PHASE_DONE) {
+        if (!worker->line->counted && phase_of(worker) == PHASE_COUNT) {
+            worker_count(worker);
+        }
         worker_turn(worker, WORKER_WAIT_NS);
     }
 }
