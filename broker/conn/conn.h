@@ -169,6 +169,7 @@ struct small_feeds {
     uint32_t sends;  /* of the last round, or the one under way */
     uint32_t walks;  /* feeds of it */
     uint32_t shared; /* of these, such that had more than one message to be sent */
+    uint32_t taken;  /* feeds->small_came when it began */
     bool under_way;  /* the round has not come to its end in the last turn */
     uint32_t walked_count;
     uint32_t walked[SMALL_FEEDS_BATCH]; /* their sends are queued */

@@ -8,20 +8,11 @@
 #include "conn/slow.h"
 
 /*
- * Parts of a round: without a message for so long a rest ends, and after so long at the latest; what comes later than
- * that after the last round does not begin one. The round of a large
- * feed is long beside the time that publishers take to answer; that of small feeds, some hundred sends, is not.
+ * A rest ends when such a part of a round has passed without a message. The round of a large feed is long beside the
+ * time that publishers take to answer; that of small feeds, some hundred sends, is not.
  */
 #define REST_QUIET_OF_LARGE 16
 #define REST_QUIET_OF_SMALL 4
-#define REST_MOST_OF_ROUND  2
-
-/*
- * Where rounds follow each other with one message to a send, nobody knows whether more would meet: after so many rounds
- * a rest is tried, and each time that nothing came of it after twice as many, up to so many doublings.
- */
-#define REST_TRY_ROUNDS 16u
-#define REST_TRIES_MAX  6u
 
 /* Small feeds rest if at least one in so many had more than one message to send. */
 #define SHARED_OF_SMALL 8
@@ -181,53 +172,20 @@ static void send_measure(struct conns *conns, int64_t begun_us, uint32_t sends)
     }
 }
 
-/* A round that is about to begin. */
-struct round {
-    uint32_t sends;
-    uint32_t came_us;        /* when the newest message was published */
-    uint32_t quiet_of_round; /* REST_QUIET_… */
-    bool shared;             /* there was, or will be, more than one message to a send */
-};
-
-/* Whether rounds that follow each other quickly had better rest between. */
-static bool rest_is_due(struct rest *rest, bool shared)
+/* What so many sends take. */
+static uint32_t sends_us(const struct conns *conns, uint32_t sends)
 {
-    if (shared) {
-        rest->unshared = rest->tries = 0;
-        return true;
-    }
-    if (++rest->unshared < REST_TRY_ROUNDS << rest->tries) {
-        return false;
-    }
-    rest->unshared = 0;
-    rest->tries += rest->tries < REST_TRIES_MAX;
-    return true;
+    return (uint32_t)((uint64_t)sends * conns->send_ns / 1000);
 }
 
-/* How long to rest before it, us; 0: not at all. */
-static uint32_t rest_of(const struct conns *conns, struct rest *rest, const struct round *round)
+/* Whether it is to wait; then the turn is not to wait longer than that. */
+static bool rests(struct conns *conns, struct rest *rest, const struct round *round)
 {
-    uint32_t now_us = (uint32_t)conns->now_us;
-    uint32_t round_us = (uint32_t)((uint64_t)round->sends * conns->send_ns / 1000);
-    bool quick = now_us - rest->ended_us <= round_us / REST_MOST_OF_ROUND;
-    if (!rest->resting && !(quick && rest_is_due(rest, round->shared))) {
-        return 0;
+    uint32_t rest_us = rest_before(rest, round);
+    if (rest_us > 0) {
+        conns->rest_us = conns->rest_us && conns->rest_us < rest_us ? conns->rest_us : rest_us;
     }
-    if (!rest->resting) {
-        rest->resting = true;
-        rest->since_us = now_us;
-    }
-    int32_t quiet_us = (int32_t)(round->came_us + round_us / round->quiet_of_round - now_us);
-    int32_t most_us = (int32_t)(rest->since_us + round_us / REST_MOST_OF_ROUND - now_us);
-    int32_t rest_us = quiet_us < most_us ? quiet_us : most_us;
-    rest->resting = rest_us > 0;
-    return rest->resting ? (uint32_t)rest_us : 0;
-}
-
-/* Something rests: the turn is not to wait longer than that. */
-static void rest_note(struct conns *conns, uint32_t rest_us)
-{
-    conns->rest_us = conns->rest_us && conns->rest_us < rest_us ? conns->rest_us : rest_us;
+    return rest_us > 0;
 }
 
 /* --- small feeds --- */
@@ -298,17 +256,16 @@ static uint32_t small_walk_all(struct conns *conns, uint32_t budget)
 static bool small_rest(struct conns *conns)
 {
     struct small_feeds *small = &conns->small;
+    uint32_t round_us = sends_us(conns, small->sends); /* the next one will be like the last */
     const struct round round = {
-        .sends = small->sends, /* of the last one: the next will be like it */
+        .now_us = (uint32_t)conns->now_us,
+        .us = round_us,
+        .quiet_us = round_us / REST_QUIET_OF_SMALL,
         .came_us = conns->feeds->small_came_us,
-        .quiet_of_round = REST_QUIET_OF_SMALL,
+        .messages = conns->feeds->small_came - small->taken,
         .shared = small->shared > 0 && small->shared >= small->walks / SHARED_OF_SMALL,
     };
-    uint32_t rest_us = rest_of(conns, &small->rest, &round);
-    if (rest_us > 0) {
-        rest_note(conns, rest_us);
-    }
-    return rest_us > 0;
+    return rests(conns, &small->rest, &round);
 }
 
 uint32_t walk_small(struct conns *conns, uint32_t budget)
@@ -321,12 +278,14 @@ uint32_t walk_small(struct conns *conns, uint32_t budget)
     feeds_rested(conns->feeds, &conns->feeds->small_resting);
     if (!small->under_way) {
         small->sends = small->walks = small->shared = 0;
+        rest_round_begins(&small->rest, conns->feeds->small_came - small->taken);
+        small->taken = conns->feeds->small_came;
     }
     int64_t begun_us = conns->clock->monotonic_us(conns->clock);
     uint32_t done = small_walk_all(conns, budget);
     send_measure(conns, begun_us, done);
     small->sends += done;
-    small->rest.ended_us = (uint32_t)conns->clock->monotonic_us(conns->clock);
+    rest_round_ended(&small->rest, (uint32_t)conns->clock->monotonic_us(conns->clock));
     return budget - (done < budget ? done : budget);
 }
 
@@ -341,18 +300,20 @@ static bool large_rest(struct conns *conns, uint32_t number)
         feed->rest.resting = false;
         return false;
     }
+    uint32_t round_us = sends_us(conns, feed->subscribers.size);
     const struct round round = {
-        .sends = feed->subscribers.size,
+        .now_us = (uint32_t)conns->now_us,
+        .us = round_us,
+        .quiet_us = round_us / REST_QUIET_OF_LARGE,
         .came_us = feed->came_us,
-        .quiet_of_round = REST_QUIET_OF_LARGE,
+        .messages = feed->tail - feed->walked,
         .shared = feed->shared || feed->tail - feed->walked > 1,
     };
-    uint32_t rest_us = rest_of(conns, &feed->rest, &round);
-    if (rest_us > 0) {
-        rest_note(conns, rest_us);
-        feeds_rest(conns->feeds, &conns->feeds->resting, number);
+    if (!rests(conns, &feed->rest, &round)) {
+        return false;
     }
-    return rest_us > 0;
+    feeds_rest(conns->feeds, &conns->feeds->resting, number);
+    return true;
 }
 
 /* One part after another, until all are at the target or the budget is used. Returns what was. */
@@ -371,7 +332,7 @@ static uint32_t large_walk_parts(struct conns *conns, uint32_t number, uint32_t 
         done += slice;
         walks = feed->walk && !feed_walk_is_at_start(conns->feeds, feed);
         if (!walks) {
-            feed->rest.ended_us = (uint32_t)conns->clock->monotonic_us(conns->clock);
+            rest_round_ended(&feed->rest, (uint32_t)conns->clock->monotonic_us(conns->clock));
         }
     }
     return done;
@@ -388,7 +349,10 @@ static uint32_t large_walk(struct conns *conns, uint32_t number, uint32_t most)
     }
     uint32_t done = 0;
     if (feed_walk_begin(conns->feeds, number)) {
-        feed->shared = feed->shared && !feed_walk_is_at_start(conns->feeds, feed);
+        if (feed_walk_is_at_start(conns->feeds, feed)) {
+            feed->shared = false;
+            rest_round_begins(&feed->rest, feed->tail - feed->walked);
+        }
         done = large_walk_parts(conns, number, most);
     }
     walk_end(conns, number);

@@ -45,6 +45,7 @@
 #include "mesh/name.h"
 #include "topic/filters.h"
 #include "topic/log.h"
+#include "topic/rest.h"
 
 enum subscription_state {
     SUBSCRIPTION_JOINING, /* waits for the feed to be told in its lane; `cursor` is its wish */
@@ -118,15 +119,6 @@ struct walk {
     uint8_t part_count;
     uint8_t at;                             /* the oldest part: its first subscriber is the next */
     struct walk_part parts[WALK_PARTS_MAX]; /* in the vector's order; going round from `at`, offsets do not fall */
-};
-
-/* Whether the next round is better begun a little later, and what tells (conn/walk). Times: the low 32 bits. */
-struct rest {
-    uint32_t ended_us; /* when the last round over the subscribers ended */
-    uint32_t since_us; /* resting: since when */
-    uint16_t unshared; /* rounds in quick succession with one message to a send, since the last rest */
-    uint8_t tries;     /* rests that were tried in vain, one after another */
-    bool resting;
 };
 
 enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };
@@ -207,7 +199,8 @@ struct feeds {
     struct queue dirty;          /* feeds with something to deliver, in the order in which they got it */
     struct queue resting;        /* dirty feeds that rest, each by itself */
     struct queue small_resting;  /* dirty feeds that rest together */
-    uint32_t small_came_us;      /* came_us of the one with few subscribers that was told of a message last */
+    uint32_t small_came;         /* messages that those with few subscribers were told of */
+    uint32_t small_came_us;      /* came_us of the last of these */
     struct queue unsent;         /* feeds with something to ask */
     struct feed_answer *answers; /* for conn/execute, in order */
     uint32_t answer_count;

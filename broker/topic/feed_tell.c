@@ -361,6 +361,7 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
     feed->came_us = time_us;
     if (feed->subscribers.size <= SLICE_DELIVERIES) {
         feeds->small_came_us = time_us;
+        feeds->small_came += (uint32_t)(tail - feed->tail);
     }
     feed->tail = tail;
     feed->tail_bytes = tail_bytes;
