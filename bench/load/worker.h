@@ -59,7 +59,7 @@ void worker_connect(struct worker *worker);
 /* Waits at most so long, and works what has come. True: there may be more. */
 bool worker_turn(struct worker *worker, uint64_t wait_ns);
 
-/* In PHASE_COUNT: in how many TCP segments the messages came. On loopback, one for each send that is not a large one. */
+/* In PHASE_COUNT: in how many TCP segments the messages came. On loopback a send is one, unless it is large. */
 void worker_count(struct worker *worker);
 
 /* The life of a worker that is not the leader: until PHASE_DONE. */
