@@ -158,8 +158,8 @@ enum shoal_gap_reason {
     SHOAL_GAP_SLOW,    /* this client read too slowly for the topic's backlog */
     SHOAL_GAP_EXPIRED, /* the history no longer reaches back to where the client was */
     SHOAL_GAP_EPOCH,   /* the topic lost its history: how much was missed nobody knows */
-    SHOAL_GAP_FILTER,  /* a filter could not resume, or not know of all topics since the broker restarted: what else
-                          matched  meanwhile, if anything, was missed (from, to: 0) */
+    SHOAL_GAP_FILTER,  /* a filter could not resume, or can't know of all topics since the broker restarted: what else
+                          matched meanwhile, if anything, was missed (from, to: 0) */
 };
 
 /* Messages that should have been delivered, and will not be. */

@@ -27,13 +27,12 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 
 import { BACKEND, SHOALD } from '../integration/harness/broker.mjs';
 import { until, within } from '../integration/harness/wait.mjs';
 import { Browser } from './browser.mjs';
+import { blocksOf, REPOSITORY } from './documents.mjs';
 
-const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const BUILD = resolve(dirname(SHOALD), '..');
 const PORTS = [7070, 7071, 7079, 7080, 7081];
 const PAGE = 'http://127.0.0.1:7071/';
@@ -49,24 +48,6 @@ const terminals = new Set();
 process.on('exit', () => terminals.forEach((terminal) => terminal.signal('SIGKILL')));
 
 /* ---- the README ---- */
-
-/* Every fenced block: {language, words, text, line}. */
-function blocksOf(markdown) {
-    const blocks = [];
-    let block = null;
-    markdown.split('\n').forEach((line, index) => {
-        const fence = /^```(\S*) ?(.*)$/.exec(line);
-        if (block && fence) {
-            blocks.push(block);
-            block = null;
-        } else if (fence) {
-            block = { language: fence[1], words: fence[2], text: '', line: index + 1 };
-        } else if (block) {
-            block.text += `${line}\n`;
-        }
-    });
-    return blocks;
-}
 
 /* What a text of the README allows: epochs, times and … are others each time. */
 function patternOf(text) {
@@ -298,7 +279,7 @@ test('README.md, typed as it is printed', async () => {
     const readme = readFileSync(join(REPOSITORY, 'README.md'), 'utf8');
     const reader = new Reader(clone, browser);
     assert.ok(readme.includes(`<${PAGE}>`), 'it names the page');
-    for (const block of blocksOf(readme).filter(({ language }) => language)) {
+    for (const block of blocksOf('README.md').filter(({ language }) => language)) {
         try {
             await reader.take(block);
         } catch (error) {

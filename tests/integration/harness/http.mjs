@@ -1,18 +1,22 @@
 /*
  * http: the clients over plain HTTP: one request at a time, server-sent events, and curl.
  *
- * Every request has a connection of its own unless an agent is given, so that tests can count connections.
+ * Every request has a connection of its own unless an agent is given, so that tests can count connections. What stands in
+ * front of a broker and speaks TLS has a certificate in its `ca`.
  */
 import { spawn } from 'node:child_process';
 import http from 'node:http';
+import https from 'node:https';
 
 import { Mailbox, within } from './wait.mjs';
 import { query, topicPath } from './ws.mjs';
 
+const speaker = (broker) => (broker.ca ? https : http);
+
 /* {status, headers, text, json}: json is undefined if the body is none. */
 export function request(broker, method, path, { headers = {}, body, agent = false } = {}) {
     const answer = new Promise((resolve, reject) => {
-        const sent = http.request(broker.url(path), { method, headers, agent }, (response) => {
+        const sent = speaker(broker).request(broker.url(path), { method, headers, agent, ca: broker.ca }, (response) => {
             const parts = [];
             response.on('data', (part) => parts.push(part));
             response.on('end', () => resolve(answerOf(response, Buffer.concat(parts))));
@@ -107,9 +111,9 @@ export class EventStream {
         broker.clients.add(this);
         const url = broker.url(topicPath(topic) + query(parameters));
         this.responded = new Promise((resolve, reject) => {
-            this.request = http.get(
+            this.request = speaker(broker).get(
                 url,
-                { agent: false, headers: { accept: 'text/event-stream', ...headers } },
+                { agent: false, ca: broker.ca, headers: { accept: 'text/event-stream', ...headers } },
                 resolve,
             );
             this.request.on('error', (error) => {

@@ -35,7 +35,12 @@ class Client {
     constructor(broker, path, { subprotocols = [], headers = {}, deflate = false, ...rest } = {}) {
         this.broker = broker;
         this.upgrade_headers = {};
-        this.socket = new WebSocket(broker.wsUrl(path), subprotocols, { headers, perMessageDeflate: deflate, ...rest });
+        this.socket = new WebSocket(broker.wsUrl(path), subprotocols, {
+            headers,
+            perMessageDeflate: deflate,
+            ca: broker.ca,
+            ...rest,
+        });
         broker.clients.add(this);
         this.opened = new Promise((resolve, reject) => {
             this.socket.on('open', resolve);
