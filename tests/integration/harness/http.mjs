@@ -1,8 +1,8 @@
 /*
  * http: the clients over plain HTTP: one request at a time, server-sent events, and curl.
  *
- * Every request has a connection of its own unless an agent is given, so that tests can count connections. What stands in
- * front of a broker and speaks TLS has a certificate in its `ca`.
+ * Every request has a connection of its own unless an agent is given, so that tests can count connections. What stands
+ * in front of a broker and speaks TLS has a certificate in its `ca`.
  */
 import { spawn } from 'node:child_process';
 import http from 'node:http';
@@ -16,7 +16,8 @@ const speaker = (broker) => (broker.ca ? https : http);
 /* {status, headers, text, json}: json is undefined if the body is none. */
 export function request(broker, method, path, { headers = {}, body, agent = false } = {}) {
     const answer = new Promise((resolve, reject) => {
-        const sent = speaker(broker).request(broker.url(path), { method, headers, agent, ca: broker.ca }, (response) => {
+        const options = { method, headers, agent, ca: broker.ca };
+        const sent = speaker(broker).request(broker.url(path), options, (response) => {
             const parts = [];
             response.on('data', (part) => parts.push(part));
             response.on('end', () => resolve(answerOf(response, Buffer.concat(parts))));
