@@ -266,7 +266,6 @@ static void work_tell(struct shard *shard, const struct envelope *tell)
     }
 }
 
-/* A ring's worth at most, so that a neighbour that never stops does not hold the turn. */
 /* False: no room to answer yet. */
 static bool inspect(struct shard *shard, const struct envelope *ask)
 {
@@ -285,7 +284,7 @@ static bool work_ask(struct shard *shard, const struct envelope *ask)
     return ask->kind == ASK_INSPECT ? inspect(shard, ask) : owner_ask(&shard->owner, ask);
 }
 
-/* False: there is no room for answers. */
+/* A ring's worth at most, so that a neighbour that never stops does not hold the turn. False: no room for answers. */
 static bool drain_asks(struct shard *shard, uint32_t from)
 {
     struct spsc *ring = mesh_asks(shard->mesh, from, shard->number);
@@ -306,6 +305,7 @@ static bool drain_asks(struct shard *shard, uint32_t from)
 /*
  * What the link had asked before it told of a page is worked before it, though tells come first: an owner sees by what
  * has arrived which of a page's messages are new (cluster/server.h: server_fence). Nobody but the link waits for that.
+ * A ring's worth at most here, too.
  */
 static void drain_tells(struct shard *shard, uint32_t from)
 {

@@ -213,11 +213,4 @@ uint32_t config_connections_per_address(const struct config *config);
 /* Whether a key to verify tokens with is configured. If not, everybody who can connect may do everything. */
 bool config_has_key(const struct config *config);
 
-/* "127.0.0.1:7070", "[::1]:7070": false if it is not an address like these. Port 0 is allowed. */
-bool config_address_read(struct span text, struct config_address *address);
-
-/* Names as in the file. Static. */
-const char *config_slow_name(enum config_slow slow);
-const char *config_backend_name(enum config_backend backend);
-
 #endif

@@ -205,16 +205,6 @@ static_assert(sizeof(enum config_slow) == sizeof(int) && sizeof(enum config_back
 const struct config_table config_keys = {keys, COUNT(keys)};
 const struct config_table config_namespace_keys = {namespace_keys, COUNT(namespace_keys)};
 
-const char *config_slow_name(enum config_slow slow)
-{
-    return slow_policies[slow];
-}
-
-const char *config_backend_name(enum config_backend backend)
-{
-    return backends[backend];
-}
-
 size_t config_key_find(const struct config_table *table, const char *section, const char *name)
 {
     for (size_t i = 0; i < table->count; i++)

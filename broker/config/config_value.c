@@ -272,7 +272,8 @@ static bool ipv6_read(const char *host, in_port_t port, struct config_address *a
     return true;
 }
 
-bool config_address_read(struct span text, struct config_address *address)
+/* "127.0.0.1:7070", "[::1]:7070". False: it is not an address like these. */
+static bool address_parse(struct span text, struct config_address *address)
 {
     struct config_address read = {.socket_size = 0};
     char host[INET6_ADDRSTRLEN];
@@ -294,7 +295,7 @@ bool config_address_read(struct span text, struct config_address *address)
 
 static bool address_read(const struct config_key *key, void *base, const char *text, char *error)
 {
-    if (config_address_read((struct span){text, strlen(text)}, field_of(key, base)))
+    if (address_parse((struct span){text, strlen(text)}, field_of(key, base)))
         return true;
     snprintf(error, CONFIG_VALUE_ERROR_MAX, "allowed are a numeric address and a port, as 127.0.0.1:%s or [::1]:%s",
              strchr(key->standard, ':') + 1, strchr(key->standard, ':') + 1);

@@ -117,7 +117,6 @@ static bool attempt(struct shoal_client *client, int64_t now_ms)
 
 /* --- writing --- */
 
-/* Adds a record to the batch, written in place. False: no memory. */
 /* Adds a command to the batch, unless that would become larger than `most`. False: it would, or there is no memory. */
 static bool batch_command(struct shoal_client *client, const struct command *command, size_t most)
 {

@@ -429,24 +429,6 @@ void redis_sim_turn(struct redis_sim *sim)
     }
 }
 
-int64_t redis_sim_due_us(const struct redis_sim *sim)
-{
-    int64_t due_us = INT64_MAX;
-    for (const struct sim_redis *redis = sim->connections; redis; redis = redis->next) {
-        int64_t up_us = up_due_us(redis), down_us = INT64_MAX;
-        if (redis->down_first && !redis->silent) {
-            down_us = later(redis->down_first->due_us, redis->down_held_until_us);
-        }
-        due_us = up_us < due_us ? up_us : due_us;
-        due_us = down_us < due_us ? down_us : due_us;
-    }
-    for (uint32_t i = 0; i < sim->options.servers; i++) {
-        const struct server *server = &sim->servers[i];
-        due_us = !server->process && server->returns_us < due_us ? server->returns_us : due_us;
-    }
-    return due_us;
-}
-
 /* --- making --- */
 
 struct redis_sim *redis_sim_create(const struct redis_sim_options *options)

@@ -77,9 +77,6 @@ void redis_sim_flood(struct redis_sim *sim, uint32_t server, int64_t until_us);
 /* From now on nothing goes wrong any more, and what went wrong is over. Connections that are silent stay so. */
 void redis_sim_calm(struct redis_sim *sim);
 
-/* When the next thing arrives or returns. INT64_MAX: nothing is due. */
-int64_t redis_sim_due_us(const struct redis_sim *sim);
-
 /* --- for checkers --- */
 
 /* What the server at this address has now. NULL: it is down. Borrowed. */

@@ -80,19 +80,31 @@ static void it_ends_after_half_a_round(void **state)
     assert_int_equal(rested_us, ROUND_US / 2);
 }
 
+/* A round with so many messages right after the last one. Whether it was held up. */
+static bool quick_round(struct rest *rest, uint64_t messages)
+{
+    struct round round = round_with(messages, 0);
+    bool held_up = rest_before(rest, &round) > 0;
+    rest_round_begins(rest, messages);
+    rest_round_ended(rest, START_US);
+    return held_up;
+}
+
+static uint32_t count_held_up(struct rest *rest, uint64_t messages, uint32_t rounds)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < rounds; i++) {
+        count += quick_round(rest, messages);
+    }
+    return count;
+}
+
 /* One in sixteen waits for more than the expected. */
 static void more_than_expected_are_found(void **state)
 {
     (void)state;
     struct rest rest = after_round(10);
-    uint32_t waited = 0;
-    for (uint32_t i = 0; i < 64; i++) {
-        struct round round = round_with(10, 0);
-        waited += rest_before(&rest, &round) > 0;
-        rest_round_begins(&rest, 10);
-        rest_round_ended(&rest, START_US);
-    }
-    assert_int_equal(waited, 4);
+    assert_int_equal(count_held_up(&rest, 10, 64), 4);
 }
 
 /* When fewer come, they are waited for in vain for some rounds only. */
@@ -100,14 +112,8 @@ static void fewer_than_expected_are_noticed(void **state)
 {
     (void)state;
     struct rest rest = after_round(100);
-    uint32_t waited = 0;
-    for (uint32_t i = 0; i < 256; i++) {
-        struct round round = round_with(10, 0);
-        waited += rest_before(&rest, &round) > 0;
-        rest_round_begins(&rest, 10);
-        rest_round_ended(&rest, START_US);
-    }
-    assert_in_range(waited, 20, 60);
+    assert_in_range(count_held_up(&rest, 10, 64), 20, 40);
+    assert_int_equal(count_held_up(&rest, 10, 64), 4);
 }
 
 /* Messages that come one by one are held up after 2, 4, 8 … 1,024 rounds, and then each 1,024. */
@@ -117,15 +123,12 @@ static void alone_it_is_tried_more_and_more_rarely(void **state)
     struct rest rest = after_round(1);
     uint32_t since = 0, wanted = 2;
     for (uint32_t i = 0; i < 10000; i++) {
-        struct round round = round_with(1, 0);
         since++;
-        if (rest_before(&rest, &round) > 0) {
+        if (quick_round(&rest, 1)) {
             assert_int_equal(since, wanted);
             wanted = wanted < 1024 ? wanted * 2 : wanted;
             since = 0;
         }
-        rest_round_begins(&rest, 1);
-        rest_round_ended(&rest, START_US);
     }
     assert_int_equal(wanted, 1024);
 }
