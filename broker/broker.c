@@ -35,8 +35,7 @@ struct broker {
     uint64_t seed;
     struct admin *admin;
     struct federation federation;
-    const struct stats **stats;   /* by shard, for the admin port */
-    struct config *config_before; /* until every shard has the next one */
+    const struct stats **stats; /* by shard, for the admin port */
 };
 
 /* --- starting --- */

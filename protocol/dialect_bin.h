@@ -22,12 +22,11 @@
 
 #include "protocol/dialect.h"
 
-#define BIN_SUBPROTOCOL        "shoal.v1.bin"
-#define BIN_VERSION            1
-#define BIN_ID_SIZE            4
-#define BIN_HEADER_BYTES_MAX   5
-#define BIN_BODY_BYTES_MAX     ((1u << 28) - 1) /* what 4 bytes of size can say */
-#define BIN_POSITION_BYTES_MIN 18               /* of an element of FROM_POSITIONS: 1 + topic + 8 + 8 */
+#define BIN_SUBPROTOCOL      "shoal.v1.bin"
+#define BIN_VERSION          1
+#define BIN_ID_SIZE          4
+#define BIN_HEADER_BYTES_MAX 5
+#define BIN_BODY_BYTES_MAX   ((1u << 28) - 1) /* what 4 bytes of size can say */
 
 /* What the largest record has beside its payload: header, fields, topic and key. */
 #define BIN_OVERHEAD_BYTES_MAX 512

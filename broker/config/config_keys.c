@@ -31,7 +31,6 @@
 #define MIB          (1024 * KIB)
 #define GIB          (1024 * MIB)
 #define DAY_S        86400ull
-#define NUMBER_MAX   (CONFIG_AUTO - 1ull)
 #define RELOADS      CONFIG_RELOADS
 #define ALLOWS_AUTO  CONFIG_ALLOWS_AUTO
 #define POWER_OF_TWO CONFIG_POWER_OF_TWO

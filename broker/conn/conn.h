@@ -75,9 +75,8 @@ enum conn_flags {
     CONN_TALKED = 1 << 10,   /* has sent something in the second of `seen_s` */
     CONN_ENDED = 1 << 11,    /* the peer has sent all it will */
     CONN_INFLATES = 1 << 12, /* permessage-deflate was agreed on: messages from it may be deflated */
-    CONN_DRAINED = 1 << 13,  /* was told to go, by draining */
-    CONN_SHUT = 1 << 14,     /* our direction is ended */
-    CONN_MISSED = 1 << 15,   /* a cursor of its has a gap to tell */
+    CONN_SHUT = 1 << 13,     /* our direction is ended */
+    CONN_MISSED = 1 << 14,   /* a cursor of its has a gap to tell */
 };
 
 /* 32 bytes: with a subscription (24) and its place in the feed's vector (4) an idle subscriber takes 60. */

@@ -26,7 +26,6 @@ enum lane {
 };
 
 #define LANE_BIT(lane) ((uint8_t)(1u << (lane)))
-#define LANES_ALL      ((uint8_t)((1u << LANE_COUNT) - 1))
 
 /* A message as the owner of its topic knows it. Spans are borrowed. */
 struct message {
