@@ -48,6 +48,14 @@ def show_slabs(record):
     report.show(rows, {"cache": "cache", "bytes": "bytes"})
 
 
+def show_talkers(record):
+    caches = sorted(set(record["idle"]) | set(record["talking"]) | set(record["silent"]))
+    rows = [{"cache": name} | {state: record[state].get(name, 0) for state in ("idle", "talking", "silent")}
+            for name in caches]
+    print(f"Kernel slabs of one that publishes, both ends of its connection, of {record['talkers']:,}:\n")
+    report.show(rows, {"cache": "cache", "idle": "idle, bytes", "talking": "talking", "silent": "silent again"})
+
+
 def broker_figures(process, log):
     """What the broker has counted so far: it logs that when it is asked to."""
     before = len(processes.logged(log, "stats"))
@@ -103,7 +111,7 @@ def measure(arguments, process, port, rest):
             steps.append(record | {"tcp_pages_most": pages.take()})
         else:
             others.append(record)
-            print(json.dumps(record), flush=True)
+            show_talkers(record) if "talkers" in record else print(json.dumps(record), flush=True)
     return steps, others
 
 
@@ -124,6 +132,9 @@ def run_shoal(arguments, rest):
 def save(results, rows, others):
     report.save(results / "idle.csv", rows)
     report.save(results / "idle_leave.csv", [record for record in others if "left" in record])
+    talkers = [report.flat(record) for record in others if "talkers" in record]
+    if talkers:
+        report.save(results / "idle_talkers.csv", talkers)
     churned = [record for record in others if "churn_per_s" in record]
     if churned:
         report.save(results / "idle_churn.csv", churned)

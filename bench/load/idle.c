@@ -7,7 +7,9 @@
  *   2. idle: --idle-s seconds without a message; the broker's heartbeats go on, and are answered
  *   3. publish to a few: --few-messages messages, one at a time, to ten of the subscribers
  *   4. publish to all: --all-messages messages, one at a time, each when every subscriber has had the one before
- * Then, with --churn N, N of them leave and N come each second for --churn-s seconds; and at the end all leave at once.
+ * Then, with --churn N, N of them leave and N come each second for --churn-s seconds. With --talkers N as many others
+ * connect, publish some times a second, and are silent for --silent-s seconds: how the kernel's slabs grow by one that
+ * is idle, that talks, and that has fallen silent. At the end all leave at once.
  *
  * Measured, of the broker's process alone: resident bytes and CPU time. Of the host: kernel slabs by cache, both ends
  * of each connection together. Delays run from just before the publish is written to when a subscriber has read it.
@@ -40,6 +42,7 @@
 #define SETTLE_LOOK_NS   100000000
 #define SETTLED_BYTES    (256u * 1024)
 #define SETTLE_LOOKS_MAX 50
+#define TALK_TIMES       10 /* over a second or two: who talks twice within one is received by multishot */
 #define OPCODE_BINARY    2
 
 static struct {
@@ -53,6 +56,8 @@ static struct {
     uint32_t all_messages;
     uint32_t churn;
     uint32_t churn_s;
+    uint32_t talkers;
+    uint32_t silent_s; /* until the broker takes them for idle again: see conn/sweep */
     uint32_t settle_s; /* after all have left */
     const char *path;  /* another broker's: see crew.h. Nothing is published then */
     const char *hello;
@@ -65,6 +70,7 @@ static struct {
     .few_messages = 100,
     .all_messages = 3,
     .churn_s = 60,
+    .silent_s = 20,
     .settle_s = 12,
 };
 
@@ -135,14 +141,15 @@ static uint64_t settled_resident_bytes(void)
     return bytes;
 }
 
-static void print_slabs(uint32_t connections)
+/* By how much a connection's caches have grown since. */
+static void print_slabs(const char *name, const struct slabs *since, uint32_t connections)
 {
     static struct slabs slabs;
     const char *comma = "";
-    printf("\"slab_bytes_each\":{");
+    printf("\"%s\":{", name);
     slabs_read(&slabs);
     for (uint32_t i = 0; i < slabs.count; i++) {
-        double each = (double)slab_growth(&before.slabs, &slabs.caches[i]) / connections;
+        double each = (double)slab_growth(since, &slabs.caches[i]) / connections;
         if (each >= SLAB_LEAST_BYTES) {
             printf("%s\"%s\":%.0f", comma, slabs.caches[i].name, each);
             comma = ",";
@@ -168,7 +175,7 @@ static void step_connect(uint32_t connections)
            (double)(int64_t)(resident - before.resident_bytes) / connections);
     printf("\"host_bytes_each\":%.0f,",
            (double)(int64_t)(before.available_bytes - host_available_bytes()) / connections);
-    print_slabs(connections);
+    print_slabs("slab_bytes_each", &before.slabs, connections);
 }
 
 static void step_idle(uint32_t connections)
@@ -293,6 +300,48 @@ static void churn(void)
     expect_nobody_lost("churn");
 }
 
+/* --- who talks --- */
+
+static void talk(const int *talkers)
+{
+    char frame[WEBSOCKET_PAYLOAD_MAX + 6];
+    size_t size = websocket_frame(OPCODE_BINARY, "so", 2, frame);
+    for (int time = 0; time < TALK_TIMES; time++) {
+        for (uint32_t i = 0; i < options.talkers; i++) {
+            websocket_send(talkers[i], frame, size);
+        }
+        nap(SETTLE_LOOK_NS);
+    }
+}
+
+static void step_talkers(void)
+{
+    static struct slabs nobody;
+    int *talkers = calloc(options.talkers, sizeof *talkers);
+    if (!talkers) {
+        die("no memory");
+    }
+    slabs_read(&nobody);
+    for (uint32_t i = 0; i < options.talkers; i++) {
+        talkers[i] = websocket_open(options.port, PUBLISHER_SOURCE + i, "/v1/topics/bench/talk?mode=pub");
+    }
+    nap(10 * SETTLE_LOOK_NS);
+    printf("{\"talkers\":%u,", options.talkers);
+    print_slabs("idle", &nobody, options.talkers);
+    talk(talkers);
+    printf(",");
+    print_slabs("talking", &nobody, options.talkers);
+    nap((int64_t)options.silent_s * 1000000000);
+    printf(",");
+    print_slabs("silent", &nobody, options.talkers);
+    printf("}\n");
+    fflush(stdout);
+    for (uint32_t i = 0; i < options.talkers; i++) {
+        close(talkers[i]);
+    }
+    free(talkers);
+}
+
 static void leave(void)
 {
     uint64_t resident = process_resident_bytes(options.pid), cpu = process_cpu_ns(options.pid);
@@ -324,6 +373,8 @@ static void parse(int argc, char **argv)
         {"--all-messages", &options.all_messages},
         {"--churn", &options.churn},
         {"--churn-s", &options.churn_s},
+        {"--talkers", &options.talkers},
+        {"--silent-s", &options.silent_s},
         {"--settle-s", &options.settle_s},
     };
     for (int i = 1; i < argc; i += 2) {
@@ -388,6 +439,9 @@ int main(int argc, char **argv)
     step(options.connections);
     if (options.churn > 0) {
         churn();
+    }
+    if (options.talkers > 0) {
+        step_talkers();
     }
     leave();
     crew_stop(&crew);
