@@ -25,7 +25,7 @@ struct subscriber {
     const struct protocol *protocol;
     struct worker *worker; /* NULL: a publisher's connection, to which no messages come */
     int socket;
-    uint32_t awaited; /* answers to its subscriptions still to come */
+    uint32_t awaited;  /* answers to its subscriptions still to come */
     uint32_t segments; /* that it had received when it was ready */
     uint8_t group;
     bool slow;

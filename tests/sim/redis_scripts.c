@@ -322,7 +322,7 @@ struct redis_value redis_script_run(struct redis_mind *mind, uint32_t number, co
         [SCRIPT_APPEND] = {run_append, 3, 4, 11},
         [SCRIPT_READ] = {run_read, 3, 3, 8},
     };
-    CHECK(number < SCRIPTS && value_count == scripts[number].values);
+    CHECK(number < SCRIPTS && scripts[number].run && value_count == scripts[number].values);
     CHECK(key_count >= scripts[number].keys_min && key_count <= scripts[number].keys_max);
     struct run run = {.mind = mind, .store = mind->store, .keys = keys, .key_count = key_count, .values = values};
     return scripts[number].run(&run);

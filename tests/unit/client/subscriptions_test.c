@@ -226,12 +226,9 @@ static void many_positions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(overlaps),
-        cmocka_unit_test(messages_find_theirs),
-        cmocka_unit_test(commands),
-        cmocka_unit_test(many_subscriptions),
-        cmocka_unit_test(delayed),
-        cmocka_unit_test(many_positions),
+        cmocka_unit_test(overlaps), cmocka_unit_test(messages_find_theirs),
+        cmocka_unit_test(commands), cmocka_unit_test(many_subscriptions),
+        cmocka_unit_test(delayed),  cmocka_unit_test(many_positions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
