@@ -207,9 +207,6 @@ static void open_subscription(struct conns *conns, uint32_t slot, struct span to
 static bool keep_topic(struct conns *conns, uint32_t slot, struct span topic)
 {
     struct session *session = session_at(conns, conn_at(conns, slot));
-    if (session->topic) {
-        name_drop(session->topic);
-    }
     session->topic = name_create(topic);
     if (!session->topic) {
         conn_respond_error(conns, slot, REPLY_BUSY);
@@ -281,13 +278,13 @@ static void post_begin(struct conns *conns, uint32_t slot, const struct http_req
         error = REPLY_KEY_TOO_LONG;
     }
     if (error) {
-        session->keep_alive = false; /* the body is not read */
         conn_respond_error(conns, slot, error);
         return;
     }
     if (!keep_topic(conns, slot, topic)) {
         return;
     }
+    session->keep_alive = request->keep_alive; /* its body will be read */
     session->key_size = (uint8_t)key.size;
     if (key.size) {
         memcpy(session->key, key.data, key.size);
@@ -299,8 +296,8 @@ static void post_begin(struct conns *conns, uint32_t slot, const struct http_req
         http_chunked_init(&session->chunked, most);
     }
     conn_set_state(conns, conn_at(conns, slot), CONN_BODY);
-    if (request->expects_continue) {
-        conn_queue(conns, slot, HTTP_CONTINUE, sizeof HTTP_CONTINUE - 1);
+    if (request->expects_continue && !conn_queue(conns, slot, HTTP_CONTINUE, sizeof HTTP_CONTINUE - 1)) {
+        return; /* too many answers are waiting already: it is gone */
     }
     if (!session->body_chunked && session->body_left == 0) {
         post_publish(conns, slot);
@@ -534,10 +531,22 @@ static void route(struct conns *conns, uint32_t slot, const struct http_request 
     }
 }
 
-/* A body that nobody expects can't be told from the next request. */
-static bool body_is_unexpected(const struct http_request *request)
+/* A body that nobody reads can't be told from the next request: only post_begin() goes on after one. */
+static bool has_body(const struct http_request *request)
 {
-    return (request->chunked || request->content_length > 0) && request->method != HTTP_POST;
+    return request->chunked || request->content_length > 0;
+}
+
+/* Requests on one connection need not be of one user: a proxy shares it (RFC 9110, 3.3). */
+static void forget_former_request(struct conns *conns, struct conn *conn)
+{
+    struct session *session = session_at(conns, conn);
+    if (session->topic) {
+        name_drop(session->topic);
+        session->topic = NULL;
+    }
+    principals_drop(conns->principals, conn->principal);
+    conn->principal = conns->verifier ? PRINCIPAL_NOBODY : PRINCIPAL_ANYBODY;
 }
 
 size_t request_head(struct conns *conns, uint32_t slot, char *bytes, size_t size)
@@ -559,8 +568,9 @@ size_t request_head(struct conns *conns, uint32_t slot, char *bytes, size_t size
         conn_respond_error(conns, slot, REPLY_DRAINING);
         return size;
     }
-    session->keep_alive = request.keep_alive && !body_is_unexpected(&request);
+    session->keep_alive = request.keep_alive && !has_body(&request);
     session->head_only = request.method == HTTP_HEAD;
+    forget_former_request(conns, conn);
     route(conns, slot, &request);
     return request.head_size;
 }
