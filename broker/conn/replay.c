@@ -10,11 +10,12 @@
 /* Bytes put into `out` at a time, but for the last frame. */
 #define REFILL_BYTES 65536u
 
-enum replay_state { REPLAY_ASKING, REPLAY_PIECES, REPLAY_TAIL };
+enum replay_state { REPLAY_ASKING, REPLAY_GAPS, REPLAY_PIECES, REPLAY_TAIL };
 
 struct replay {
     struct replay *next; /* of the same connection */
     uint32_t subscription;
+    uint32_t serial; /* its asks have it, too */
     enum replay_state state;
     uint32_t asked;   /* shards */
     uint32_t awaited; /* answers */
@@ -23,7 +24,7 @@ struct replay {
     uint8_t id_size;
     uint64_t since_ms;
     struct replay_ask *answers;
-    struct replay_ask *answer_at; /* PIECES: where it is */
+    struct replay_ask *answer_at; /* GAPS, PIECES: where it is */
     uint32_t piece_at;
     uint64_t offset;     /* position of the last message replayed: of the piece, or of the filter's log */
     uint64_t tail_until; /* TAIL: up to here */
@@ -57,6 +58,7 @@ bool replay_begin(struct conns *conns, uint32_t slot, uint32_t subscription, con
     *replay = (struct replay){
         .next = session->replays,
         .subscription = subscription,
+        .serial = ++conns->replay_serial,
         .id_size = (uint8_t)command->id.size,
         .since_ms = command->from.since_ms,
         .positions_size = (uint32_t)positions,
@@ -112,6 +114,7 @@ static struct replay_ask *make_ask(struct conns *conns, uint32_t slot, const str
         ask->shard = (uint8_t)conns->shard;
         ask->lane = subscription->lane;
         ask->subscription = replay->subscription;
+        ask->serial = replay->serial;
         ask->dialect = dialect_of(conn_at(conns, slot)->dialect);
         ask->since_ms = replay->since_ms;
     }
@@ -164,27 +167,6 @@ void replay_ask_on(struct conns *conns, uint32_t slot)
 
 /* --- answered --- */
 
-static void tell_gaps(struct conns *conns, uint32_t slot, const struct replay *replay)
-{
-    for (const struct replay_ask *answer = replay->answers; answer; answer = answer->next) {
-        for (uint32_t i = 0; i < answer->piece_count; i++) {
-            const struct replay_piece *piece = &answer->pieces[i];
-            if (piece->lost) {
-                STATS_ADD(conns->stats, gaps_told, 1);
-                conn_reply(conns, slot,
-                           &(struct reply){
-                               .kind = REPLY_KIND_GAP,
-                               .topic = name_span(piece->name),
-                               .epoch = piece->epoch,
-                               .from_offset = piece->gap_from,
-                               .to_offset = piece->gap_to,
-                               .reason = piece->reason,
-                           });
-            }
-        }
-    }
-}
-
 static bool lost_something(const struct replay *replay)
 {
     for (const struct replay_ask *answer = replay->answers; answer; answer = answer->next) {
@@ -212,7 +194,7 @@ static void replay_start(struct conns *conns, uint32_t slot, struct replay *repl
     } else {
         STATS_ADD(conns->stats, resumes_recovered, 1);
     }
-    replay->state = REPLAY_PIECES;
+    replay->state = REPLAY_GAPS;
     replay->tail_until = feed->tail;
     replay->answer_at = replay->answers;
     conn_reply(conns, slot,
@@ -226,7 +208,6 @@ static void replay_start(struct conns *conns, uint32_t slot, struct replay *repl
                    .offset = feed->tail,
                    .time_ms = (uint64_t)conns->wall_ms,
                });
-    tell_gaps(conns, slot, replay);
 }
 
 void replay_answered(struct conns *conns, struct replay_ask *ask)
@@ -234,7 +215,7 @@ void replay_answered(struct conns *conns, struct replay_ask *ask)
     struct conn *conn = slab_mapped(&conns->table, ask->conn) ? conn_at(conns, ask->conn) : NULL;
     bool same = conn && conn->generation == ask->generation && conn->state == CONN_OPEN && conn->session;
     struct replay *replay = same ? replay_of(session_at(conns, conn), ask->subscription) : NULL;
-    if (!replay || replay->awaited == 0) {
+    if (!replay || replay->serial != ask->serial || replay->awaited == 0) {
         replay_ask_free(ask);
         return;
     }
@@ -267,6 +248,50 @@ static bool put_frame(struct conns *conns, uint32_t slot, const struct chunk_lan
 static bool out_is_full(struct conns *conns, uint32_t slot)
 {
     return buffer_waiting(&session_at(conns, conn_at(conns, slot))->out) >= REFILL_BYTES;
+}
+
+/* Gaps are replies, of which no more may wait than their limit. */
+static bool gaps_are_full(struct conns *conns, uint32_t slot)
+{
+    const struct conn *conn = conn_at(conns, slot);
+    uint32_t most = conns->config->limits.reply_bytes < REFILL_BYTES ? conns->config->limits.reply_bytes : REFILL_BYTES;
+    return conn->session && buffer_waiting(&session_at(conns, conn)->out) >= most;
+}
+
+static void tell_gap(struct conns *conns, uint32_t slot, const struct replay_piece *piece)
+{
+    STATS_ADD(conns->stats, gaps_told, 1);
+    conn_reply(conns, slot,
+               &(struct reply){
+                   .kind = REPLY_KIND_GAP,
+                   .topic = name_span(piece->name),
+                   .epoch = piece->epoch,
+                   .from_offset = piece->gap_from,
+                   .to_offset = piece->gap_to,
+                   .reason = piece->reason,
+               });
+}
+
+/* However many there are, they wait for the reader as messages do. True: all are told. False may be: it has ended. */
+static bool put_gaps(struct conns *conns, uint32_t slot, struct replay *replay)
+{
+    const struct conn *conn = conn_at(conns, slot);
+    for (; replay->answer_at; replay->answer_at = replay->answer_at->next, replay->piece_at = 0) {
+        while (replay->piece_at < replay->answer_at->piece_count) {
+            const struct replay_piece *piece = &replay->answer_at->pieces[replay->piece_at];
+            if (piece->lost && gaps_are_full(conns, slot)) {
+                return false;
+            }
+            replay->piece_at++;
+            if (piece->lost) {
+                tell_gap(conns, slot, piece);
+            }
+            if (conn->state != CONN_OPEN) {
+                return false; /* no memory: the replay is gone */
+            }
+        }
+    }
+    return true;
 }
 
 /* One piece, as far as there is room. True: it is done. */
@@ -401,6 +426,14 @@ bool replay_refill(struct conns *conns, uint32_t slot)
     }
     if (!replay) {
         return false;
+    }
+    if (replay->state == REPLAY_GAPS && put_gaps(conns, slot, replay)) {
+        replay->state = REPLAY_PIECES;
+        replay->answer_at = replay->answers;
+        replay->piece_at = 0;
+    }
+    if (conn->state != CONN_OPEN) {
+        return true;
     }
     if (replay->state == REPLAY_PIECES && put_pieces(conns, slot, replay)) {
         const struct subscription *subscription = subscription_at(conns->feeds, replay->subscription);

@@ -37,6 +37,7 @@ struct replay_ask {
     uint8_t shard;
     uint8_t lane;
     uint32_t subscription;
+    uint32_t serial; /* of the replay: a subscription's number is soon another's */
     const struct dialect *dialect; /* reads the positions */
     uint64_t since_ms;
     uint8_t filter_size;
