@@ -100,7 +100,7 @@ static void open_stream(struct conns *conns, uint32_t slot, const struct feed_an
     conn_set_state(conns, conn_at(conns, slot), CONN_STREAM);
     conn_queue(conns, slot, head, sizeof head - 1);
     tell_ok(conns, slot, SPAN_NONE, answer);
-    if (answer->lost) {
+    if (answer->lost && conn_at(conns, slot)->state == CONN_STREAM) {
         tell_gap(conns, slot, answer);
     }
 }
@@ -134,7 +134,7 @@ static void answer_live(struct conns *conns, uint32_t slot, const struct feed_an
         open_raw(conns, slot, answer);
     } else {
         tell_ok(conns, slot, id, answer);
-        if (answer->lost) {
+        if (answer->lost && conn->state == CONN_OPEN) { /* else the reply was one too many, and it has ended */
             tell_gap(conns, slot, answer);
         }
     }
