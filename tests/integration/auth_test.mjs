@@ -9,6 +9,7 @@ import { Broker, withBroker } from './harness/broker.mjs';
 import { EventStream, get, history, post } from './harness/http.mjs';
 import { hs256, mayDo, newRsaKeys, newSecret, rs256, secondsFromNow, unsigned } from './harness/tokens.mjs';
 import { until } from './harness/wait.mjs';
+import { Wire } from './harness/wire.mjs';
 import { JsonClient, RawClient, topicPath } from './harness/ws.mjs';
 
 const SECRET = newSecret();
@@ -36,6 +37,19 @@ over('HTTP: a token in the header or the query, or 401', {}, async (broker) => {
     assert.equal((await get(broker, '/v1/topics/a')).status, 401);
     assert.equal((await get(broker, '/v1/topics/a', { headers: { accept: 'text/event-stream' } })).status, 401);
     await assert.rejects(RawClient.open(broker, 'a'), { status: 401 });
+});
+
+over("a request has its own token's rights, not those of the request before it on its connection", {}, async (broker) => {
+    const wire = await Wire.connect(broker);
+    const ask = async (lines = '') => {
+        await wire.send(`GET /v1/topics/a HTTP/1.1\r\nHost: x\r\n${lines}\r\n`);
+        return (await wire.readHttp()).status;
+    };
+    const token = `Authorization: Bearer ${hs256(SECRET, EVERYTHING)}\r\n`;
+    assert.deepEqual([await ask(token), await ask(), await ask(token)], [200, 401, 200]);
+    assert.equal(await ask('Authorization: Bearer nonsense\r\n'), 401);
+    assert.equal(await ask(), 401);
+    wire.cut();
 });
 
 over('tokens that are not valid are refused in every form', {}, async (broker) => {

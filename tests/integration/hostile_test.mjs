@@ -10,6 +10,7 @@ import { test } from 'node:test';
 import { withBroker } from './harness/broker.mjs';
 import { history, publish } from './harness/http.mjs';
 import { randomFrom, SEED } from './harness/random.mjs';
+import { until } from './harness/wait.mjs';
 import { Wire, frame } from './harness/wire.mjs';
 import { JsonClient } from './harness/ws.mjs';
 
@@ -123,6 +124,27 @@ over('the same, byte by byte', {}, async (broker) => {
         await wire.sendByteByByte(text);
         assert.equal((await wire.readHttp()).status, expected, what);
     }
+});
+
+over('a body that is refused unread is never taken for the next request', {}, async (broker) => {
+    for (const target of ['/nothing', '/v1/topics/a//b', '/v1/topics/a%2B', '/v1/ws', '/v1/topics/$SYS/a']) {
+        const wire = await Wire.connect(broker);
+        await wire.send(`POST ${target} HTTP/1.1\r\nHost: x\r\nContent-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`);
+        const { status } = await wire.readHttp();
+        assert.ok(status >= 400, target);
+        await wire.ended();
+    }
+    assert.deepEqual((await history(broker, 'victim')).messages, []);
+});
+
+over('requests by the thousand whose answers are not read', {}, async (broker) => {
+    const wire = await Wire.connect(broker);
+    const pair = `${line('GET /0 HTTP/1.1')}${post('Host: x\r\nExpect: 100-continue')}`;
+    wire.socket.pause();
+    wire.send(pair.repeat(12_000)).catch(() => {}); // the broker ends it in the middle
+    await until('the answers to be too many', async () => (await broker.stats()).reply_overflows > 0);
+    wire.cut();
+    await broker.untilNothingIsLeft();
 });
 
 over('odd, but right', {}, async (broker) => {

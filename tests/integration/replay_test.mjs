@@ -152,3 +152,40 @@ test('a topic without history is not lost between the answers of the owners', ()
         await publisher;
         while (TOPICS.some((topic) => known.offsets[topic] !== sent[topic])) known.take(await client.inbox.take());
     }));
+
+test('more gaps than replies may wait are told, all of them, as the reader reads', () =>
+    withBroker({ shards: 2 }, async (broker) => {
+        const client = await JsonClient.open(broker);
+        const lost = Array.from({ length: 5000 }, (_, n) => `lost/${n}`);
+        const positions = Object.fromEntries(lost.map((topic) => [topic, { epoch: '1', offset: 5 }]));
+        const ok = await client.subscribe('lost/#', { positions, since_ms: 0 });
+        assert.equal(ok.recovered, false);
+        const told = new Set();
+        for (let n = 0; n < lost.length; n++) {
+            const { op, topic } = await client.inbox.take();
+            assert.equal(op, 'gap');
+            told.add(topic);
+        }
+        assert.equal(told.size, lost.length);
+        await client.close();
+    }));
+
+test('the answers to a subscription that was given up are not taken for those of the next', () =>
+    withBroker({ shards: 2, set: KEEPS(10) }, async (broker) => {
+        await publishAll(broker, 1);
+        for (let n = 0; n < 8; n++) await (await JsonClient.open(broker)).subscribe('fleet/#'); // on either shard
+        const client = await JsonClient.open(broker);
+        const from = { positions: {}, since_ms: 1 };
+        const given_up = () => {}; // its reply never comes
+        let again;
+        client.atOnce(() => {
+            client.subscribe('fleet/#', from).catch(given_up);
+            client.unsubscribe('fleet/#');
+            again = client.subscribe('fleet/#', from);
+        });
+        assert.equal((await again).recovered, true);
+        const topics = [];
+        for (let n = 0; n < TOPICS.length; n++) topics.push((await client.inbox.take()).topic);
+        assert.deepEqual(topics.sort(), [...TOPICS].sort());
+        await client.close();
+    }));
