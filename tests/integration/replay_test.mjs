@@ -8,6 +8,7 @@ import { test } from 'node:test';
 
 import { SHARD_COUNTS, withBroker } from './harness/broker.mjs';
 import { publish } from './harness/http.mjs';
+import { until } from './harness/wait.mjs';
 import { JsonClient } from './harness/ws.mjs';
 
 const KEEPS = (messages) => ({ 'namespace.default.history_messages': messages });
@@ -187,5 +188,22 @@ test('the answers to a subscription that was given up are not taken for those of
         const topics = [];
         for (let n = 0; n < TOPICS.length; n++) topics.push((await client.inbox.take()).topic);
         assert.deepEqual(topics.sort(), [...TOPICS].sort());
+        await client.close();
+    }));
+
+test('a pong has no time while older messages wait for a slow reader: resuming from it would lose them', () =>
+    withBroker({ shards: 1, set: { ...KEEPS(100), 'namespace.default.backlog_bytes': '64M' } }, async (broker) => {
+        const client = await JsonClient.open(broker);
+        await client.subscribe('fleet/#');
+        client.pause();
+        const body = 'x'.repeat(500_000);
+        for (let n = 0; n < 40; n++) await publish(broker, `fleet/${n}`, body); // more than the kernel's buffers take
+        const pong = client.ask('ping');
+        await until('the ping to be worked', async () => (await broker.stats()).cursors > 0);
+        await publish(broker, 'other', 1);
+        client.resume();
+        assert.equal((await pong).time_ms, undefined);
+        for (let n = 0; n < 40; n++) await client.inbox.take();
+        await until('a pong with a time', async () => (await client.ask('ping')).time_ms > 0);
         await client.close();
     }));
