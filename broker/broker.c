@@ -1,6 +1,7 @@
 /* broker: see broker.h. */
 #include "broker/broker.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,6 +17,10 @@
 #include "broker/federation.h"
 #include "broker/runner.h"
 #include "io/listen.h"
+
+/* How long another's end is waited for before the port counts as taken: 3 s. */
+#define PORT_TRIES  30
+#define PORT_TRY_NS 100000000
 
 struct broker {
     struct config *config;
@@ -50,16 +55,52 @@ static void address_write(const struct config_address *address, char *out, size_
     snprintf(out, room, v6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+/* A negative number: not possible, and the operator is told why. */
+static int listen_at(const struct config_address *address, bool reuse_port)
+{
+    const char *problem = NULL;
+    int socket = io_listen_socket((const struct sockaddr *)&address->socket, address->socket_size, reuse_port,
+                                  IO_BACKLOG_DEFAULT, &problem);
+    if (socket < 0) {
+        logger_write(LOG_ERROR, "listen_failed", LOG_STR("address", address->text), LOG_STR("problem", problem),
+                     LOG_STR("system", strerror(-socket)));
+    }
+    return socket;
+}
+
+/*
+ * Shards share the port; another broker must not: clients would be spread over two that know nothing of each other. One
+ * that has just been killed may hold it for a moment, while the kernel takes its rings down.
+ */
+static bool is_unused(const struct config_address *address)
+{
+    const char *problem;
+    int socket;
+    for (int tries = 0; tries < PORT_TRIES; tries++) {
+        socket = io_listen_socket((const struct sockaddr *)&address->socket, address->socket_size, false, 1, &problem);
+        if (socket != -EADDRINUSE) {
+            break;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = PORT_TRY_NS}, NULL);
+    }
+    if (socket >= 0) {
+        close(socket);
+    }
+    return socket != -EADDRINUSE;
+}
+
 static bool bind_sockets(struct broker *broker)
 {
     struct config_address address = broker->config->listen.address;
+    if (!is_unused(&address)) {
+        logger_write(LOG_ERROR, "listen_failed", LOG_STR("address", address.text),
+                     LOG_STR("problem", "another process listens at this address: end it, or set listen.address"),
+                     LOG_STR("system", strerror(EADDRINUSE)));
+        return false;
+    }
     for (uint32_t i = 0; i < broker->shard_count; i++) {
-        const char *problem = NULL;
-        int socket = io_listen_socket((const struct sockaddr *)&address.socket, address.socket_size, true,
-                                      IO_BACKLOG_DEFAULT, &problem);
+        int socket = listen_at(&address, true);
         if (socket < 0) {
-            logger_write(LOG_ERROR, "listen_failed", LOG_STR("address", address.text), LOG_STR("problem", problem),
-                         LOG_STR("system", strerror(-socket)));
             return false;
         }
         broker->sockets[i] = socket;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, renameSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { BACKEND, Broker, withBroker } from './harness/broker.mjs';
+import { BACKEND, Broker, runShoald, withBroker } from './harness/broker.mjs';
 import { EventStream, get, history, post, publish } from './harness/http.mjs';
 import { Ledger } from './harness/order.mjs';
 import { until, within } from './harness/wait.mjs';
@@ -26,6 +26,16 @@ test('ready tells the addresses, the start tells what was built', () =>
         const words = JSON.stringify(broker.lines);
         assert.match(words, /"version":"\d+\.\d+\.\d+/);
         assert.match(words, new RegExp(BACKEND));
+    }));
+
+test('a second broker at the same address does not start: clients would be spread over both', () =>
+    withBroker({ shards: 2 }, async (broker) => {
+        const { status, stderr } = await runShoald([
+            ...['--set', `listen.address=127.0.0.1:${broker.port}`],
+            ...['--set', 'admin.address=127.0.0.1:0'],
+        ]);
+        assert.equal(status, 1);
+        assert.match(stderr, /another process listens at this address/);
     }));
 
 test('SIGTERM: everybody is told to come back, and the process ends well', async () => {
