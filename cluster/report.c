@@ -231,6 +231,7 @@ bool link_is_ready(const struct link *link, char *why, size_t size)
     bool stale = now_us - link->report.written_us > REPORT_STALE_US;
     bool ready = link->report.ready && !stale;
     snprintf(why, size, "%s", stale ? "the federation link does not turn" : link->report.why);
+    make_utf8(why); /* cut, maybe in the middle of a character */
     pthread_mutex_unlock(link->report_mutex);
     return ready;
 }

@@ -7,6 +7,10 @@
 struct job *job_create(struct request *request, enum inspect_kind kind, void (*answered)(struct job *job))
 {
     struct admin *admin = request->admin;
+    if (atomic_load_explicit(&admin->stopping, memory_order_relaxed)) {
+        request_answer_problem(request, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "The broker is stopping.", true);
+        return NULL; /* nobody would resume it */
+    }
     for (struct job *job = admin->jobs; job < admin->jobs + JOBS_MAX; job++) {
         if (job->state != JOB_FREE) {
             continue;
