@@ -166,7 +166,7 @@ void client_wake(struct shoal_client *client)
     }
 }
 
-static void wait_changed(struct shoal_client *client, int64_t deadline_ms)
+void client_wait_changed(struct shoal_client *client, int64_t deadline_ms)
 {
     client->waiters++;
     if (deadline_ms == INT64_MAX) {
@@ -210,7 +210,7 @@ enum shoal_error client_wait(struct shoal_client *client, bool (*is_done)(struct
         if (client->options.poll)
             error = wait_driving(client, deadline_ms);
         else
-            wait_changed(client, deadline_ms);
+            client_wait_changed(client, deadline_ms);
         if (error)
             return error; /* the client is gone */
     }

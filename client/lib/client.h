@@ -117,6 +117,9 @@ static inline void client_changed(struct shoal_client *client)
         pthread_cond_broadcast(&client->changed);
 }
 
+/* Until client_changed(), or until then. INT64_MAX: however long. With the lock, which is let go meanwhile. */
+void client_wait_changed(struct shoal_client *client, int64_t deadline_ms);
+
 /*
  * Waits until `is_done(what)` (called with the lock) or the deadline (clock_ms(); INT64_MAX: none), by condition
  * variable or, poll-driven, by driving the client. SHOAL_OK, _TIMEOUT, _IN_CALLBACK, _CLOSED (the client may be gone),

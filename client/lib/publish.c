@@ -19,58 +19,68 @@ static enum shoal_error check(const struct command *command, enum shoal_kind kin
     return SHOAL_OK;
 }
 
-/* Waits for room, if that is wanted and possible. False: there is none. With the lock, which is let go while it waits.
+/*
+ * Waits for room, if that is wanted and possible, until then at most. False: there is none. With the lock, which is let
+ * go while it waits.
  */
-static bool wait_for_room(struct shoal_client *client, size_t size)
+static bool wait_for_room(struct shoal_client *client, size_t size, int64_t deadline_ms)
 {
     bool waits = client->options.window_waits && !client->options.poll && !client_in_callback(client);
-    while (waits && !window_fits(&client->window, size) && !client_usable(client)) {
-        client->waiters++;
-        pthread_cond_wait(&client->changed, &client->lock);
-        client->waiters--;
-    }
-    if (client->closing && client->waiters == 0)
-        pthread_cond_broadcast(&client->changed); /* client_end() waits for the last one */
+    while (waits && !window_fits(&client->window, size) && !client_usable(client) && clock_ms() < deadline_ms)
+        client_wait_changed(client, deadline_ms);
     return window_fits(&client->window, size);
 }
 
 /* With the lock. */
-static enum shoal_error put(struct shoal_client *client, struct command *command, shoal_on_ack *on_ack, void *context)
+static enum shoal_error put(struct shoal_client *client, struct command *command, shoal_on_ack *on_ack, void *context,
+                            int64_t deadline_ms)
 {
     size_t size = window_size_of(command);
     bool told = client->payload_bytes_max > 0;
     if (size > client->options.window_bytes || (told && command->payload.size > client->payload_bytes_max))
         return SHOAL_ERROR_PAYLOAD_TOO_LARGE;
-    bool fits = wait_for_room(client, size);
+    bool fits = wait_for_room(client, size, deadline_ms);
     enum shoal_error error = client_usable(client);
-    if (error || !fits)
-        return error ? error : SHOAL_ERROR_FULL;
+    if (error)
+        return error;
+    if (!fits)
+        return client->options.window_waits && clock_ms() >= deadline_ms ? SHOAL_ERROR_TIMEOUT : SHOAL_ERROR_FULL;
     if (!window_put(&client->window, command, on_ack, context))
         return SHOAL_ERROR_MEMORY;
     client_wake(client);
     return SHOAL_OK;
 }
 
+/* The command for it, if it is one. */
+static enum shoal_error make(struct command *command, const char *topic, const void *payload, size_t size,
+                             enum shoal_kind kind)
+{
+    if (!topic || size > BIN_BODY_BYTES_MAX / 2)
+        return SHOAL_ERROR_ARGUMENT;
+    *command = (struct command){
+        .verb = COMMAND_PUBLISH,
+        .topic = {topic, strlen(topic)},
+        .payload = {payload, size},
+        .kind = (enum payload_kind)kind,
+    };
+    return check(command, kind);
+}
+
 enum shoal_error shoal_publish_keyed(struct shoal_client *client, const char *topic, const void *key, size_t key_size,
                                      const void *payload, size_t size, enum shoal_kind kind, shoal_on_ack *on_ack,
                                      void *context)
 {
-    if (!client || !topic || (key_size > 0 && !key) || size > BIN_BODY_BYTES_MAX / 2)
+    if (!client || (key_size > 0 && !key))
         return SHOAL_ERROR_ARGUMENT;
     if (key_size > KEY_BYTES_MAX)
         return SHOAL_ERROR_KEY_TOO_LONG;
-    struct command command = {
-        .verb = COMMAND_PUBLISH,
-        .topic = {topic, strlen(topic)},
-        .key = {key, key_size},
-        .payload = {payload, size},
-        .kind = (enum payload_kind)kind,
-    };
-    enum shoal_error error = check(&command, kind);
+    struct command command;
+    enum shoal_error error = make(&command, topic, payload, size, kind);
     if (error)
         return error;
+    command.key = (struct span){key, key_size};
     client_lock(client);
-    error = put(client, &command, on_ack, context);
+    error = put(client, &command, on_ack, context, INT64_MAX);
     client_unlock(client);
     return error;
 }
@@ -130,14 +140,16 @@ enum shoal_error shoal_publish_wait(struct shoal_client *client, const char *top
     if (!client)
         return SHOAL_ERROR_ARGUMENT;
     int64_t deadline_ms = deadline_of(timeout_ms);
-    client_lock(client);
-    bool in_callback = client_in_callback(client);
-    client_unlock(client);
-    struct receipt *receipt = in_callback ? NULL : calloc(1, sizeof *receipt);
+    struct command command;
+    enum shoal_error error = make(&command, topic, payload, size, kind);
+    struct receipt *receipt = error ? NULL : calloc(1, sizeof *receipt);
     if (!receipt)
-        return in_callback ? SHOAL_ERROR_IN_CALLBACK : SHOAL_ERROR_MEMORY;
+        return error ? error : SHOAL_ERROR_MEMORY;
     atomic_init(&receipt->users, 2);
-    enum shoal_error error = shoal_publish(client, topic, payload, size, kind, receipt_ack, receipt);
+    client_lock(client);
+    error = client_in_callback(client) ? SHOAL_ERROR_IN_CALLBACK
+                                       : put(client, &command, receipt_ack, receipt, deadline_ms);
+    client_unlock(client);
     if (error) {
         free(receipt);
         return error;

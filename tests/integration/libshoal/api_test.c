@@ -130,6 +130,20 @@ static void own_thread(void **state)
     shoal_close(client);
 }
 
+/* Waiting for room counts, too: there is nobody who would make any. */
+static void waits_no_longer_than_told(void **state)
+{
+    (void)state;
+    struct shoal_options *options = options_for(1); /* where nobody listens */
+    shoal_options_set_patient(options, true);
+    shoal_options_set_window(options, 1, 1024);
+    struct shoal_client *client = client_of(options);
+    IS(shoal_publish(client, "a", "x", 1, SHOAL_TEXT, NULL, NULL), "ok");
+    IS(shoal_publish_wait(client, "a", "y", 1, SHOAL_TEXT, 50, NULL), "timeout");
+    assert_int_equal(shoal_unacknowledged(client), 1);
+    shoal_close(client);
+}
+
 static void poll_driven(void **state)
 {
     (void)state;
@@ -628,6 +642,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_thread),
+        cmocka_unit_test(waits_no_longer_than_told),
         cmocka_unit_test(poll_driven),
         cmocka_unit_test(positions_in_and_out),
         cmocka_unit_test(arguments),
