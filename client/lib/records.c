@@ -174,7 +174,8 @@ static bool establish(struct shoal_client *client, struct shoal_subscription *su
         positions_free(&subscription->positions);
         subscription->since_ms = reply->time_ms;
     }
-    if (!subscription->wild)
+    bool gap_follows = !anew && reply->has_recovered && !reply->recovered;
+    if (!subscription->wild && !gap_follows) /* else the gap moves it: if the link is cut before, it is told again */
         subscription->position = (struct shoal_position){reply->epoch, reply->offset};
     subscription->established = true;
     subscription->restarts = false;
