@@ -110,7 +110,7 @@ static const struct config_key keys[] = {
 
     KEY(heartbeat, interval_s, CONFIG_SECONDS, "30", 1, DAY_S, 0,
         "A connection that has been silent for so long is pinged."),
-    KEY(heartbeat, timeout_s, CONFIG_SECONDS, "75", 2, 2 * DAY_S, 0,
+    KEY(heartbeat, timeout_s, CONFIG_SECONDS, "75", 2, UINT16_MAX, 0, /* that of the silence */
         "A connection that has been silent for so long is closed; more than heartbeat.interval_s."),
 
     KEY(publish, idempotency_keys, CONFIG_NUMBER, "65536", 0, 100000000, 0,

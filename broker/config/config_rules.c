@@ -40,6 +40,14 @@ static void heartbeat_has_time(const struct config *config, struct config_report
                             config->heartbeat.timeout_s, config->heartbeat.interval_s);
 }
 
+/* Clients and operators are told it, in JSON. */
+static void node_is_utf8(const struct config *config, struct config_report *report)
+{
+    struct config_place place = place_of(config, "broker", "node");
+    if (!utf8_valid(config->broker.node, strlen(config->broker.node)))
+        config_report_error(report, &place, "broker.node must be UTF-8");
+}
+
 static void data_address_is_guarded(const struct config *config, struct config_report *report)
 {
     struct config_place place = place_of(config, "listen", "address");
@@ -301,6 +309,7 @@ static void namespace_log_is_possible(const struct config *config, const struct 
 
 void config_rules_check(const struct config *config, struct config_report *report)
 {
+    node_is_utf8(config, report);
     heartbeat_has_time(config, report);
     addresses_are_guarded(config, report);
     addresses_differ(config, report);

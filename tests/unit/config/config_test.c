@@ -149,7 +149,8 @@ static void values_out_of_range_are_refused(void **state)
                                         "namespace.default.history_bytes=1",
                                         "broker.node=a ;b",
                                         "broker.node=;b",
-                                        "broker.node=a\x01"};
+                                        "broker.node=a\x01",
+                                        "broker.node=a\xff"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct config *config = load(NULL, NULL, SETS(wrong[i]));
         if (config || report.errors != 1)
