@@ -340,11 +340,9 @@ static bool put_pieces(struct conns *conns, uint32_t slot, struct replay *replay
 static bool is_settled(const struct replay *replay, const struct chunk_origin *origin)
 {
     for (const struct replay_ask *answer = replay->answers; answer; answer = answer->next) {
-        for (uint32_t i = 0; i < answer->piece_count; i++) {
-            const struct replay_piece *piece = &answer->pieces[i];
-            if (piece->hash == origin->hash) {
-                return origin->position < piece->first || origin->position <= piece->last;
-            }
+        const struct replay_piece *piece = replay_ask_find(answer, answer->piece_count, origin->hash);
+        if (piece) {
+            return origin->position < piece->first || origin->position <= piece->last;
         }
     }
     return false;

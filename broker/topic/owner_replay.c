@@ -130,11 +130,12 @@ static void piece_add_forgotten(struct replay_ask *ask, struct span name, uint64
     piece->first = 1; /* of its next life */
 }
 
+/* Among the first `named` pieces, which are sorted. */
 static bool is_named(const struct replay_ask *ask, uint32_t named, const struct topic *topic)
 {
-    for (uint32_t i = 0; i < named; i++) {
-        if (ask->pieces[i].hash == topic->link.hash &&
-            span_equal(name_span(ask->pieces[i].name), name_span(topic->name))) {
+    const struct replay_piece *piece = replay_ask_find(ask, named, topic->link.hash);
+    for (; piece && piece < ask->pieces + named && piece->hash == topic->link.hash; piece++) {
+        if (span_equal(name_span(piece->name), name_span(topic->name))) {
             return true;
         }
     }
@@ -173,10 +174,11 @@ static void add_named(struct owner *owner, struct replay_ask *ask)
             piece_add_forgotten(ask, named.name, named.hash);
         } else if (!topic_is_open(owner, topic_at(owner, number))) {
             ask->failed = true;
-        } else if (!is_named(ask, ask->piece_count, topic_at(owner, number))) {
+        } else {
             piece_add(owner, number, ask, &named.position);
         }
     }
+    replay_ask_sort(ask);
 }
 
 static bool is_ahead(const struct owner *owner, const struct topic *topic, const struct position *position)
@@ -243,6 +245,7 @@ void owner_replay(struct owner *owner, const struct envelope *envelope)
     }
     add_named(owner, ask);
     add_others(owner, ask);
+    replay_ask_sort(ask);
     struct envelope tell = {.kind = TELL_REPLAY, .replay = ask};
     CHECK(mesh_tell(owner->mesh, owner->shard, envelope->from, &tell)); /* owner_ask() has seen that there is room */
 }

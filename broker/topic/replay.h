@@ -37,15 +37,15 @@ struct replay_ask {
     uint8_t shard;
     uint8_t lane;
     uint32_t subscription;
-    uint32_t serial; /* of the replay: a subscription's number is soon another's */
+    uint32_t serial;               /* of the replay: a subscription's number is soon another's */
     const struct dialect *dialect; /* reads the positions */
     uint64_t since_ms;
     uint8_t filter_size;
     uint32_t positions_size;
     /* set by the owner */
-    bool failed;     /* no memory, or a topic's log can't be reached now */
-    size_t ready_at; /* the topics named before here in `positions` have been opened */
-    uint32_t piece_count;
+    bool failed;          /* no memory, or a topic's log can't be reached now */
+    size_t ready_at;      /* the topics named before here in `positions` have been opened */
+    uint32_t piece_count; /* of them, sorted by hash */
     uint32_t piece_room;
     struct replay_piece *pieces;
     struct replay_ask *next;
@@ -69,5 +69,10 @@ static inline struct span replay_ask_positions(const struct replay_ask *ask)
 
 /* A new piece at the end. NULL: no memory. */
 struct replay_piece *replay_ask_add(struct replay_ask *ask);
+
+/* Sorts the pieces by hash; of several for one topic the one that begins first stays. */
+void replay_ask_sort(struct replay_ask *ask);
+/* The first of the topics with that hash among the first `count` pieces, which are sorted. NULL: there is none. */
+const struct replay_piece *replay_ask_find(const struct replay_ask *ask, uint32_t count, uint64_t hash);
 
 #endif
