@@ -214,7 +214,7 @@ struct conns {
     int64_t accept_second; /* for limits.accept_rate */
     uint32_t accepted_in_second;
     uint32_t replay_serial; /* of the last replay that began */
-    struct spread spread; /* of those who are told to come back */
+    struct spread spread;   /* of those who are told to come back */
     uint32_t sweep_at;
     uint32_t sweep_pass;    /* over the table: four make a heartbeat's interval */
     int64_t sweep_us;       /* when the sweep last looked */

@@ -289,7 +289,8 @@ static uint64_t safe_time_ms(const struct conns *conns, const struct conn *conn)
 static void execute_and_reply(struct conns *conns, uint32_t slot, const struct command *command)
 {
     enum reply_error error = REPLY_OK;
-    struct reply reply = {.kind = REPLY_KIND_OK, .id = command->id, .time_ms = safe_time_ms(conns, conn_at(conns, slot))};
+    struct reply reply = {
+        .kind = REPLY_KIND_OK, .id = command->id, .time_ms = safe_time_ms(conns, conn_at(conns, slot))};
     switch (command->verb) {
     case COMMAND_AUTH:
         error = execute_auth(conns, slot, command->token);

@@ -147,8 +147,8 @@ enum shoal_error shoal_publish_wait(struct shoal_client *client, const char *top
         return error ? error : SHOAL_ERROR_MEMORY;
     atomic_init(&receipt->users, 2);
     client_lock(client);
-    error = client_in_callback(client) ? SHOAL_ERROR_IN_CALLBACK
-                                       : put(client, &command, receipt_ack, receipt, deadline_ms);
+    error =
+        client_in_callback(client) ? SHOAL_ERROR_IN_CALLBACK : put(client, &command, receipt_ack, receipt, deadline_ms);
     client_unlock(client);
     if (error) {
         free(receipt);
