@@ -2,6 +2,7 @@
  * replay: a wildcard subscription that resumes: {"from":{"positions":…,"since_ms":T}}.
  *
  *   ASKING ── the subscription is live, and suspended at L; each shard is asked ──▶ all have answered; the feed is at M
+ *     ──▶ GAPS: what is lost of each topic
  *     ──▶ PIECES: what topic/replay.h calls pieces, one topic after another
  *     ──▶ TAIL: the filter's own log from L to M, without what the pieces had
  *     ──▶ the subscription goes on from M like any other

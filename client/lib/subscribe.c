@@ -90,6 +90,7 @@ static enum shoal_error show_token(struct shoal_client *client)
     if (!place)
         return SHOAL_ERROR_MEMORY;
     client->control.size += bin_command_write(&command, place, size);
+    memcpy(client->link_token, client->token, sizeof client->link_token);
     return SHOAL_OK;
 }
 

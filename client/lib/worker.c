@@ -65,6 +65,9 @@ void worker_fail(struct shoal_client *client, enum shoal_error error, const char
     client_unlock(client);
     publishes_report(client, &lost);
     tell_state(client, SHOAL_FAILED, error, kept, 0);
+    client_lock(client);
+    client->revived |= strcmp(client->token, client->link_token) != 0; /* set while the other was being refused */
+    client_unlock(client);
 }
 
 /* --- connecting --- */
