@@ -60,8 +60,8 @@ struct shoal_client {
     int64_t retry_ms; /* DISCONNECTED: when the next attempt is due */
     uint64_t backoff_random;
     char link_token[TOKEN_BYTES_MAX + 1]; /* the last one that was shown; written with the lock */
-    bool greeted; /* the broker's hello has come */
-    bool more;    /* the step ended with messages still to be read */
+    bool greeted;                         /* the broker's hello has come */
+    bool more;                            /* the step ended with messages still to be read */
 
     /* under the lock */
     pthread_t worker; /* valid while `working` */

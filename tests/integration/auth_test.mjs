@@ -39,7 +39,7 @@ over('HTTP: a token in the header or the query, or 401', {}, async (broker) => {
     await assert.rejects(RawClient.open(broker, 'a'), { status: 401 });
 });
 
-over("a request has its own token's rights, not those of the request before it on its connection", {}, async (broker) => {
+over("a request has the rights of its own token, not of the one before it", {}, async (broker) => {
     const wire = await Wire.connect(broker);
     const ask = async (lines = '') => {
         await wire.send(`GET /v1/topics/a HTTP/1.1\r\nHost: x\r\n${lines}\r\n`);
