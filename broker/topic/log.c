@@ -13,7 +13,7 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 static struct chunk *chunk_for(const struct log *log, const struct log_limits *limits, uint8_t lanes, uint32_t needed,
                                bool origins)
 {
-    const struct chunk *last = log->newest;
+    const struct chunk *last = log->oldest ? log->newest : NULL;
     uint32_t room = CHUNK_BYTES_MIN;
     uint32_t messages = CHUNK_MESSAGES_MIN;
     if (last) {
@@ -28,7 +28,7 @@ static struct chunk *chunk_for(const struct log *log, const struct log_limits *l
 
 static void chunk_becomes_newest(struct log *log, struct chunk *chunk)
 {
-    if (log->newest) {
+    if (log->oldest) {
         chunk_seal(log->newest, chunk);
     } else {
         log->oldest = chunk;
@@ -59,7 +59,7 @@ static bool epoch_goes_on(const struct chunk *chunk, uint64_t position, const st
 /* An open chunk lacks a lane that is wanted now, or has one that nobody wants any more: the next one is right again. */
 static bool open_chunk_serves(const struct log *log, uint8_t lanes, const struct entry *entry)
 {
-    if (!log->newest || !epoch_goes_on(log->newest, log->tail + 1, entry)) {
+    if (!log->oldest || !epoch_goes_on(log->newest, log->tail + 1, entry)) {
         return false;
     }
     for (int i = 0; i < LANE_COUNT; i++) {
@@ -136,7 +136,7 @@ static void oldest_drop(struct log *log)
     atomic_store_explicit(&chunk->retired, true, memory_order_release);
     log->oldest = next ? chunk_share(next) : NULL;
     if (!next) {
-        log->newest = NULL;
+        log->last_ms = chunk_time_ms(chunk, chunk->count - 1);
     }
     chunk_drop(chunk);
 }
@@ -183,6 +183,22 @@ void log_release_unread(struct log *log)
     while (log->oldest && !oldest_is_awaited(log)) {
         oldest_drop(log);
     }
+}
+
+void log_skip(struct log *log, int64_t time_ms)
+{
+    log_release(log);
+    log->tail++;
+    log->last_ms = time_ms;
+}
+
+int64_t log_time_ms(const struct log *log, uint64_t position)
+{
+    if (!log->oldest) {
+        return log->last_ms;
+    }
+    const struct chunk *chunk = log_find(log, position);
+    return chunk ? chunk_time_ms(chunk, (uint32_t)(position - chunk->base)) : chunk_time_ms(log->oldest, 0);
 }
 
 /* The first message of a chunk that is young enough; base + count: none. */
@@ -282,7 +298,7 @@ const struct chunk *log_chunk_at(const struct log *log, uint64_t position)
 
 bool log_lanes(struct log *log, uint8_t lanes, struct lane_writer *writer, struct span topic)
 {
-    for (int i = 0; log->newest && i < LANE_COUNT; i++) {
+    for (int i = 0; log->oldest && i < LANE_COUNT; i++) {
         if ((lanes & LANE_BIT(i)) && !chunk_lane_make(log->newest, i, log->newest->count, writer, topic)) {
             return false;
         }

@@ -23,9 +23,12 @@ struct log_limits {
 
 struct log {
     struct chunk *oldest; /* reference; NULL: nothing is kept */
-    struct chunk *newest; /* held through oldest */
-    uint64_t tail;        /* position of the last message ever appended, 0: none */
-    uint64_t bytes;       /* of all messages ever appended, in the measuring lane */
+    union {
+        struct chunk *newest; /* held through oldest */
+        int64_t last_ms;      /* where nothing is kept: when the last message was published; 0: there was none */
+    };
+    uint64_t tail;  /* position of the last message ever appended, 0: none */
+    uint64_t bytes; /* of all messages ever appended, in the measuring lane */
 };
 
 /*
@@ -46,6 +49,9 @@ bool log_append_gap(struct log *log, const struct log_limits *limits, uint8_t la
 bool log_append_copy(struct log *log, const struct log_limits *limits, uint8_t lanes, const struct chunk *from,
                      uint32_t index, uint64_t hash);
 
+/* Counts a message that is not to be kept, and lets go of all others. */
+void log_skip(struct log *log, int64_t time_ms);
+
 /* Lets go of what is no longer history. An open chunk that somebody else holds stays: see log_release_unread(). */
 void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms);
 
@@ -60,6 +66,12 @@ void log_release_unread(struct log *log);
 
 /* The first position that history still has; tail + 1: none. */
 uint64_t log_first(const struct log *log, const struct log_limits *limits, int64_t now_ms);
+
+/*
+ * When the message at a position was published, ms since 1970. If it is not kept any more: the earliest time that it
+ * cannot be later than. 0: nothing was ever published.
+ */
+int64_t log_time_ms(const struct log *log, uint64_t position);
 
 /* The chunk with this position, NULL: not kept. Borrows. */
 struct chunk *log_find(const struct log *log, uint64_t position);

@@ -292,13 +292,12 @@ static void followers_lag(struct owner *owner, struct topic *topic)
 }
 
 /* Without a reader, now or ever, only the position is given. True: so it was. */
-static bool append_unread(struct topic *topic, const struct log_limits *limits)
+static bool append_unread(struct topic *topic, const struct log_limits *limits, int64_t time_ms)
 {
     if (topic->followers || limits->history_messages > 0) {
         return false;
     }
-    log_release(&topic->log);
-    topic->log.tail++;
+    log_skip(&topic->log, time_ms);
     return true;
 }
 
@@ -319,7 +318,7 @@ enum reply_error owner_append(struct owner *owner, uint32_t number, struct messa
     const struct namespace_config *namespace = topic_namespace(owner, topic);
     struct log_limits limits = log_limits_of(namespace);
     topic->used_s = owner->now_s;
-    if (append_unread(topic, &limits)) {
+    if (append_unread(topic, &limits, message->time_ms)) {
         return REPLY_OK;
     }
     message->topic = name_span(topic->name);
@@ -337,7 +336,7 @@ bool owner_append_gap(struct owner *owner, uint32_t number, const struct gap *ga
     struct topic *topic = topic_at(owner, number);
     struct log_limits limits = log_limits_of(topic_namespace(owner, topic));
     STATS_ADD(owner->stats, gaps_logged, 1);
-    if (append_unread(topic, &limits)) {
+    if (append_unread(topic, &limits, owner->now_ms)) {
         return true;
     }
     if (!log_append_gap(&topic->log, &limits, topic->lanes, name_span(topic->name), gap, owner->now_ms)) {

@@ -39,7 +39,7 @@ static uint64_t first_since(const struct topic *topic, uint64_t first, int64_t s
     return topic->log.tail + 1;
 }
 
-/* Whether the history begins with the gap between two epochs. */
+/* Whether the history begins with the gap between two epochs, which tells of itself. */
 static bool begins_with_epoch(const struct topic *topic, uint64_t kept)
 {
     const struct chunk *chunk = log_find(&topic->log, kept);
@@ -50,18 +50,17 @@ static bool begins_with_epoch(const struct topic *topic, uint64_t kept)
 static void piece_begin_since(struct owner *owner, const struct topic *topic, struct replay_piece *piece, uint64_t kept,
                               int64_t since_ms)
 {
-    struct place before = owner_place_at(owner, topic, kept - 1);
-    piece->first = first_since(topic, kept, since_ms);
-    /* all that is kept is newer, and older ones are gone: some of these may have been newer, too */
-    bool older = piece->first == kept && kept > 1 && kept <= topic->log.tail;
-    piece->lost = older && !begins_with_epoch(topic, kept);  /* that tells of itself */
+    uint64_t gone = kept - 1 < piece->last ? kept - 1 : piece->last; /* what is not told yet comes by itself */
+    struct place before = owner_place_at(owner, topic, gone);
+    piece->lost = gone > 0 && log_time_ms(&topic->log, gone) >= since_ms && !begins_with_epoch(topic, kept);
+    piece->first = piece->lost ? gone + 1 : first_since(topic, kept, since_ms);
+    if (piece->first > piece->last + 1) {
+        piece->first = piece->last + 1; /* and may be new */
+    }
     piece->reason = before.offset ? GAP_EXPIRED : GAP_EPOCH; /* of its own epoch nothing is missing: of a former one */
     piece->gap_from = before.offset ? 1 : 0;
     piece->gap_to = before.offset;
     piece->epoch = before.epoch;
-    if (!piece->lost && piece->first > piece->last + 1) {
-        piece->first = piece->last + 1; /* what is not told yet comes by itself, and may be new */
-    }
 }
 
 /* From a position. Without an epoch it is of the present one if that had begun when the subscriber was last here. */
@@ -230,7 +229,8 @@ static void add_others(struct owner *owner, struct replay_ask *ask)
             continue;
         }
         const struct topic *topic = topic_at(owner, n);
-        if (topic->log.oldest && topic_is_open(owner, topic) &&
+        bool silent = !topic->log.oldest && log_time_ms(&topic->log, topic->log.tail) < (int64_t)ask->since_ms;
+        if (!silent && topic_is_open(owner, topic) &&
             topic_filter_matches(replay_ask_filter(ask), name_span(topic->name)) && !is_named(ask, named, topic)) {
             piece_add(owner, n, ask, NULL);
         }

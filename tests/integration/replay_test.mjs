@@ -134,6 +134,44 @@ test('what is no longer there is told topic by topic', () =>
         for (let n = 16; n <= 20; n++) assert.equal((await client.inbox.take()).offset, n);
     }));
 
+test('of topics of which nothing is kept it is told what was published since, and only that', () =>
+    withBroker({ shards: 2 }, async (broker) => {
+        const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+        const follower = await JsonClient.open(broker);
+        await follower.subscribe('quiet/followed');
+        await publish(broker, 'quiet/before', 1);
+        await publish(broker, 'quiet/followed', 1);
+        await pause();
+        const { time_ms } = await follower.ask('ping');
+        await pause();
+        for (let n = 0; n < 3; n++) await publish(broker, 'quiet/unread', n);
+        await publish(broker, 'quiet/followed', 2);
+        const client = await JsonClient.open(broker);
+        const from = { positions: {}, since_ms: time_ms };
+        assert.equal((await client.ask('subscribe', { topic: 'quiet/#', from })).recovered, false);
+        const gaps = [await client.inbox.take(), await client.inbox.take()];
+        gaps.sort((a, b) => (a.topic < b.topic ? -1 : 1));
+        assert.deepEqual(gaps.map(({ op, topic, from, to, reason }) => ({ op, topic, from, to, reason })), [
+            { op: 'gap', topic: 'quiet/followed', from: 1, to: 2, reason: 'expired' },
+            { op: 'gap', topic: 'quiet/unread', from: 1, to: 3, reason: 'expired' },
+        ]);
+        await publish(broker, 'quiet/before', 'on');
+        assert.equal((await client.inbox.take()).data, 'on'); // and of that one there was nothing to tell
+    }));
+
+test('what has grown too old since is told, too', () =>
+    withBroker({ set: { ...KEEPS(10), 'namespace.default.history_age_s': 1 } }, async (broker) => {
+        const client = await JsonClient.open(broker);
+        const { time_ms } = await client.ask('ping');
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        for (let n = 0; n < 3; n++) await publish(broker, 'aged/a', n);
+        await broker.untilStats('nothing to be kept', (stats) => stats.chunk_bytes === 0);
+        const from = { positions: {}, since_ms: time_ms };
+        assert.equal((await client.ask('subscribe', { topic: 'aged/#', from })).recovered, false);
+        const { op, topic, to, reason } = await client.inbox.take();
+        assert.deepEqual({ op, topic, to, reason }, { op: 'gap', topic: 'aged/a', to: 3, reason: 'expired' });
+    }));
+
 test('a topic without history is not lost between the answers of the owners', () =>
     withBroker({ shards: 5 }, async (broker) => {
         const client = await JsonClient.open(broker);
