@@ -186,6 +186,7 @@ static void reload(struct shard *shard)
     shard->conns.config = config;
     shard->feeds.config = config;
     shard->owner.config = config;
+    shard->writer.deflate_bytes_min = config->compression.min_bytes;
     atomic_fetch_add_explicit(&shard->reloads, 1, memory_order_release);
 }
 

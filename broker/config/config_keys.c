@@ -115,13 +115,13 @@ static const struct config_key keys[] = {
 
     KEY(publish, idempotency_keys, CONFIG_NUMBER, "65536", 0, 100000000, 0,
         "Idempotency keys that each shard remembers; 0 remembers none."),
-    KEY(publish, idempotency_s, CONFIG_SECONDS, "300", 1, DAY_S, RELOADS,
+    KEY(publish, idempotency_s, CONFIG_SECONDS, "300", 1, DAY_S, 0, /* Redis and clients were told */
         "Time for which a repeated publish with the same key gets the first answer."),
 
     KEY(topics, idle_s, CONFIG_SECONDS, "300", 1, 30 * DAY_S, RELOADS,
         "A topic that nobody follows and that keeps no history is forgotten after so long."),
 
-    KEY(compression, enabled, CONFIG_BOOL, "true", 0, 0, RELOADS,
+    KEY(compression, enabled, CONFIG_BOOL, "true", 0, 0, 0,
         "Offer permessage-deflate to clients that ask for it."),
     KEY(compression, min_bytes, CONFIG_BYTES, "64", 0, MIB, RELOADS, "Smaller payloads are sent as they are."),
 

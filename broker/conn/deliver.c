@@ -98,6 +98,19 @@ static void settle_walk(struct conns *conns, const struct batch_entry *entry)
     block(conns, entry->conn);
 }
 
+/* Of what is queued for a connection so much went out. An answer of HTTP may be large: who reads it has time. */
+static void settle_out(struct conns *conns, uint32_t slot, uint32_t size)
+{
+    const struct conn *conn = conn_at(conns, slot);
+    struct session *session = session_at(conns, conn);
+    buffer_take(&session->out, size);
+    if (conn->state == CONN_REQUEST) {
+        session->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
+    } else if (conn->state == CONN_CLOSING && !session->close_code) {
+        session->deadline_ms = conns->heard_ms + CLOSE_LINGER_MS;
+    }
+}
+
 /* The parts of a gathered send, in their order, as far as the bytes went. */
 static void settle_plan(struct conns *conns, const struct batch_entry *entry)
 {
@@ -107,7 +120,7 @@ static void settle_plan(struct conns *conns, const struct batch_entry *entry)
         uint32_t size = part->size < left ? part->size : left;
         left -= size;
         if (!part->cursor) {
-            buffer_take(&session_at(conns, conn_at(conns, entry->conn))->out, size);
+            settle_out(conns, entry->conn, size);
             continue;
         }
         conn_behind_remove(conns, entry->conn, part->cursor);

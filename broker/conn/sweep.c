@@ -141,6 +141,8 @@ static bool drain_conn(struct conns *conns, uint32_t slot)
     struct conn *conn = conn_at(conns, slot);
     if (conn->state == CONN_OPEN || conn->state == CONN_STREAM) {
         conn_close(conns, slot, CLOSE_DRAINING);
+    } else if (conn->state == CONN_REQUEST && conn->session && buffer_waiting(&session_at(conns, conn)->out)) {
+        conn_finish(conns, slot); /* an answer is on its way */
     } else if (conn->state == CONN_REQUEST) {
         conn_abort(conns, slot);
     } else {
