@@ -104,10 +104,8 @@ static void settle_out(struct conns *conns, uint32_t slot, uint32_t size)
     const struct conn *conn = conn_at(conns, slot);
     struct session *session = session_at(conns, conn);
     buffer_take(&session->out, size);
-    if (conn->state == CONN_REQUEST) {
+    if (conn->state == CONN_REQUEST || (conn->state == CONN_CLOSING && !session->close_code)) {
         session->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
-    } else if (conn->state == CONN_CLOSING && !session->close_code) {
-        session->deadline_ms = conns->heard_ms + CLOSE_LINGER_MS;
     }
 }
 
