@@ -51,8 +51,14 @@ static const struct route routes[] = {
 
 void request_answer_json(struct request *request, int status, json_t *body)
 {
+    static char failed[] =
+        "{\"error\":{\"code\":\"internal\",\"message\":\"No memory for the answer.\",\"retry\":true}}";
     request->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    CHECK_MSG(request->body, "no memory for an answer of the admin port");
+    if (!request->body) {
+        request->body = failed;
+        request->body_is_static = true;
+        status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+    }
     json_decref(body);
     request->body_size = strlen(request->body);
     request->content_type = "application/json";

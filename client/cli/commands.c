@@ -67,7 +67,7 @@ const struct command commands[] = {
      "The same as SIGTERM: /readyz says no at once, connections are closed with code 4000 (reconnect and\n"
      "resume) over broker.drain_s. --wait comes back when the broker has ended (--timeout bounds that).\n"
      "\n"
-     "  shoal drain --wait --timeout 60\n"},
+     "  shoal drain --wait\n"},
     {"doctor", "", 0, 0, OPTION_BIT(CONNECTIONS) | OPTION_BIT(JSON) | OPTION_BIT(HELP), command_doctor,
      "Checks whether this host can hold so many connections, and says what to change.",
      "What is short comes with the command or unit-file line that mends it; status 1 if anything is. It looks\n"

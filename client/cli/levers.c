@@ -43,11 +43,12 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Until nobody answers at the admin port any more. */
+/* Until nobody answers at the admin port any more. Draining takes what broker.drain_s says: no bound of ours by
+ * default. */
 static int wait_for_end(const struct options *options)
 {
     int64_t end_ms = now_ms() + options->timeout_ms;
-    while (now_ms() < end_ms) {
+    while (!options->timeout_given || now_ms() < end_ms) {
         struct http_answer answer;
         char problem[HTTP_PROBLEM_MAX];
         enum http_outcome outcome = http_ask(options->admin, "GET", "/healthz", NULL, 1000, &answer, problem);

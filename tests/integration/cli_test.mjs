@@ -214,7 +214,7 @@ test('drain --wait comes back when the broker has ended', async () => {
     const broker = await Broker.start({ shards: 2 });
     const client = await JsonClient.open(broker);
     assert.equal(
-        await done(broker, ['drain', '--wait', '--timeout', '30']),
+        await done(broker, ['drain', '--wait']),
         'draining 1 connections\nthe broker has ended\n',
     );
     assert.equal((await within('the close', client.closed)).code, 4000);
