@@ -261,9 +261,9 @@ SHOAL_API enum shoal_error shoal_connect(const struct shoal_options *options, st
 
 /*
  * Ends the connection and takes the client; NULL is allowed. What is not acknowledged yet fails with
- * SHOAL_ERROR_CLOSED (its callbacks run before this function returns): call shoal_flush() before if that matters. No
- * callback runs after it. In a callback: returns at once, the rest is done when the callback has returned; the client
- * must not be used any more.
+ * SHOAL_ERROR_UNCERTAIN if it was sent, else with SHOAL_ERROR_CLOSED (its callbacks run before this function returns):
+ * call shoal_flush() before if that matters. No callback runs after it. In a callback: returns at once, the rest is
+ * done when the callback has returned; the client must not be used any more.
  */
 SHOAL_API void shoal_close(struct shoal_client *client);
 
@@ -311,15 +311,16 @@ typedef void shoal_on_ack(struct shoal_client *client, enum shoal_error error, s
 /*
  * Publishes: takes a copy of the payload (NULL is allowed if size is 0) and sends it in the order of the calls, again
  * after a cut, until it is acknowledged. `on_ack` may be NULL. SHOAL_OK: taken. Else nothing will be called:
- * SHOAL_ERROR_TOPIC_INVALID, _NOT_A_TOPIC, _PAYLOAD_TOO_LARGE (larger than the window, or than the broker has said),
- * _FULL, _MEMORY, _CLOSED, or the error of a client that has FAILED.
+ * SHOAL_ERROR_ARGUMENT, _TOPIC_INVALID, _NOT_A_TOPIC, _TOPIC_RESERVED, _PAYLOAD_TOO_LARGE (larger than the window, or
+ * than the broker has said), _FULL, _MEMORY, _CLOSED, or the error of a client that has FAILED.
  */
 SHOAL_API enum shoal_error shoal_publish(struct shoal_client *client, const char *topic, const void *payload,
                                          size_t size, enum shoal_kind kind, shoal_on_ack *on_ack, void *context);
 
 /*
- * The same with an idempotency key of the program's own (1 to 128 bytes) instead of the library's: repeated with the
- * same key, by whatever client, the message is published once (docs/PROTOCOL.md, idempotency).
+ * The same with an idempotency key of the program's own (1 to 128 bytes, else SHOAL_ERROR_KEY_TOO_LONG; size 0: none,
+ * as shoal_publish()) instead of the library's: repeated with the same key, by whatever client, the message is
+ * published once (docs/PROTOCOL.md, idempotency).
  */
 SHOAL_API enum shoal_error shoal_publish_keyed(struct shoal_client *client, const char *topic, const void *key,
                                                size_t key_size, const void *payload, size_t size, enum shoal_kind kind,
@@ -375,8 +376,8 @@ struct shoal_subscriber {
  * and nobody could say for which of them. `from` NULL: new. Gives *subscription (may be NULL if nobody needs it), which
  * is valid until shoal_unsubscribe(), a refusal, or shoal_close(). Goes out at once, or as soon as there is a
  * connection, and again after each cut: from the last message delivered of each topic. SHOAL_ERROR_TOPIC_INVALID,
- * _FILTER_INVALID, _ALREADY_SUBSCRIBED, _ARGUMENT (a filter from a position), _MEMORY, _CLOSED, or the error of a
- * client that has FAILED.
+ * _FILTER_INVALID, _ALREADY_SUBSCRIBED, _OVERLAP, _ARGUMENT (a filter from a position), _MEMORY, _CLOSED, or the error
+ * of a client that has FAILED.
  */
 SHOAL_API enum shoal_error shoal_subscribe(struct shoal_client *client, const char *filter,
                                            const struct shoal_from *from, const struct shoal_subscriber *subscriber,

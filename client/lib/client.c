@@ -101,19 +101,12 @@ static struct shoal_client *client_create(const struct shoal_options *options)
     return client;
 }
 
-static bool any(const struct publish *publish, const void *what)
-{
-    (void)publish;
-    (void)what;
-    return true;
-}
-
 void client_end(struct shoal_client *client)
 {
     struct publish_list left = {0};
     link_close(&client->link);
     client_lock(client);
-    window_fail(&client->window, any, NULL, SHOAL_ERROR_CLOSED, &left);
+    window_fail_all(&client->window, SHOAL_ERROR_CLOSED, &left);
     client_reports(client);
     client_unlock(client);
     publishes_report(client, &left);

@@ -154,3 +154,22 @@ void window_fail(struct window *window, bool (*is_lost)(const struct publish *pu
             take(window, number, error, (struct shoal_position){0}, list);
     }
 }
+
+static bool was_sent(const struct publish *publish, const void *what)
+{
+    (void)what;
+    return publish->sent_ms != 0;
+}
+
+static bool is_any(const struct publish *publish, const void *what)
+{
+    (void)publish;
+    (void)what;
+    return true;
+}
+
+void window_fail_all(struct window *window, enum shoal_error error, struct publish_list *failed)
+{
+    window_fail(window, was_sent, NULL, SHOAL_ERROR_UNCERTAIN, failed);
+    window_fail(window, is_any, NULL, error, failed);
+}

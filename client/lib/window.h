@@ -89,4 +89,7 @@ bool window_done(struct window *window, uint32_t id, enum shoal_error error, str
 void window_fail(struct window *window, bool (*is_lost)(const struct publish *publish, const void *what),
                  const void *what, enum shoal_error error, struct publish_list *list);
 
+/* All of them: what was sent may have been published, and fails as uncertain, the others with `error`. */
+void window_fail_all(struct window *window, enum shoal_error error, struct publish_list *failed);
+
 #endif

@@ -37,19 +37,6 @@ static void tell_state(struct shoal_client *client, enum shoal_state state, enum
                     .state = state, .error = error, .detail = detail, .retry_ms = retry_ms, .server = "", .node = ""});
 }
 
-static bool was_sent(const struct publish *publish, const void *what)
-{
-    (void)what;
-    return publish->sent_ms != 0;
-}
-
-static bool is_any(const struct publish *publish, const void *what)
-{
-    (void)publish;
-    (void)what;
-    return true;
-}
-
 void worker_fail(struct shoal_client *client, enum shoal_error error, const char *detail)
 {
     struct publish_list lost = {0};
@@ -59,8 +46,9 @@ void worker_fail(struct shoal_client *client, enum shoal_error error, const char
     records_disconnected(client);
     client_lock(client);
     client->revived = false;
-    window_fail(&client->window, was_sent, NULL, SHOAL_ERROR_UNCERTAIN, &lost);
-    window_fail(&client->window, is_any, NULL, error, &lost);
+    client->state = SHOAL_FAILED; /* who publishes in its on_ack, or waited for room, is refused */
+    client->failure = error;
+    window_fail_all(&client->window, error, &lost);
     client_reports(client);
     client_unlock(client);
     publishes_report(client, &lost);
