@@ -121,8 +121,7 @@ static const struct config_key keys[] = {
     KEY(topics, idle_s, CONFIG_SECONDS, "300", 1, 30 * DAY_S, RELOADS,
         "A topic that nobody follows and that keeps no history is forgotten after so long."),
 
-    KEY(compression, enabled, CONFIG_BOOL, "true", 0, 0, 0,
-        "Offer permessage-deflate to clients that ask for it."),
+    KEY(compression, enabled, CONFIG_BOOL, "true", 0, 0, 0, "Offer permessage-deflate to clients that ask for it."),
     KEY(compression, min_bytes, CONFIG_BYTES, "64", 0, MIB, RELOADS, "Smaller payloads are sent as they are."),
 
     KEY(cluster, redis, CONFIG_LIST, "", 0, CONFIG_LIST_MAX, SECRET,
