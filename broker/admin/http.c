@@ -52,7 +52,7 @@ static const struct route routes[] = {
 void request_answer_json(struct request *request, int status, json_t *body)
 {
     static char failed[] =
-        "{\"error\":{\"code\":\"internal\",\"message\":\"No memory for the answer.\",\"retry\":true}}";
+        "{\"error\":{\"code\":\"internal\",\"message\":\"The answer could not be made.\",\"retry\":true}}";
     request->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
     if (!request->body) {
         request->body = failed;

@@ -79,7 +79,7 @@ static void admit(struct conns *conns, uint32_t slot)
         STATS_ADD(conns->stats, connections_refused_handshakes, 1);
         refuse(conns, slot, "overloaded", close_code_sentence(CLOSE_OVERLOADED));
     } else {
-        session_at(conns, conn_at(conns, slot))->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
+        session_set_deadline(conns, session_at(conns, conn_at(conns, slot)));
         io_receive(conns->io, slot, IO_RECEIVE_IDLE);
     }
 }

@@ -110,8 +110,7 @@ void conn_ended(struct conns *conns, uint32_t slot, int32_t result)
     conn->flags |= CONN_ENDED;
     bool still_sending = conn->state == CONN_CLOSING && result == 0 && !(conn->flags & CONN_SHUT);
     bool may_answer = (conn->state == CONN_ANSWERING || conn->state == CONN_OPENING) && result == 0;
-    bool is_answered = conn->state == CONN_REQUEST && result == 0 && conn->session &&
-                       buffer_waiting(&session_at(conns, conn)->out) > 0;
+    bool is_answered = conn->state == CONN_REQUEST && result == 0 && conn_has_out(conns, conn);
     if (is_answered) {
         begin_closing(conns, slot); /* the answer to its last request is still to be sent */
     } else if (!still_sending && !may_answer) {

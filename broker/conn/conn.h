@@ -257,6 +257,18 @@ static inline struct session *session_at(const struct conns *conns, const struct
     return slab_at(&conns->sessions, conn->session);
 }
 
+/* Whether replies, or an answer of HTTP, are still to be sent. */
+static inline bool conn_has_out(const struct conns *conns, const struct conn *conn)
+{
+    return conn->session && buffer_waiting(&session_at(conns, conn)->out) > 0;
+}
+
+/* The peer has limits.handshake_ms from now on: for its request or its token, or to read on in an answer. */
+static inline void session_set_deadline(const struct conns *conns, struct session *session)
+{
+    session->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
+}
+
 static inline uint32_t slot_of_subscription(const struct conns *conns, uint32_t subscription)
 {
     return subscription_at(conns->feeds, subscription)->conn;

@@ -98,14 +98,18 @@ static void settle_walk(struct conns *conns, const struct batch_entry *entry)
     block(conns, entry->conn);
 }
 
-/* Of what is queued for a connection so much went out. An answer of HTTP may be large: who reads it has time. */
+/*
+ * Of what is queued for a connection so much went out. An answer of HTTP may be large: who reads it has time. When its
+ * last part is out, a connection that closes waits no longer than any other.
+ */
 static void settle_out(struct conns *conns, uint32_t slot, uint32_t size)
 {
     const struct conn *conn = conn_at(conns, slot);
     struct session *session = session_at(conns, conn);
     buffer_take(&session->out, size);
-    if (conn->state == CONN_REQUEST || (conn->state == CONN_CLOSING && !session->close_code)) {
-        session->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
+    bool last_answer = conn->state == CONN_CLOSING && !session->close_code && buffer_waiting(&session->out);
+    if (conn->state == CONN_REQUEST || last_answer) {
+        session_set_deadline(conns, session);
     }
 }
 
@@ -133,7 +137,7 @@ static void settle_plan(struct conns *conns, const struct batch_entry *entry)
 
 static bool has_more(const struct conns *conns, const struct conn *conn)
 {
-    return conn->behind || (conn->session && buffer_waiting(&session_at(conns, conn)->out));
+    return conn->behind || conn_has_out(conns, conn);
 }
 
 static void settle(struct conns *conns, const struct batch_entry *entry)
@@ -308,8 +312,7 @@ static uint32_t deliver_ready(struct conns *conns, uint32_t slot)
     if (conn->state == CONN_GONE) {
         return 1;
     }
-    bool out = conn->session && buffer_waiting(&session_at(conns, conn)->out);
-    if (!out && replay_refill(conns, slot)) {
+    if (!conn_has_out(conns, conn) && replay_refill(conns, slot)) {
         conn_mark_ready(conns, slot);
     }
     if (conn->state == CONN_GONE) {

@@ -172,7 +172,7 @@ void conn_respond(struct conns *conns, uint32_t slot, struct http_response *resp
     if (conn->state != CONN_REQUEST) {
         conn_set_state(conns, conn, CONN_REQUEST);
     }
-    session->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
+    session_set_deadline(conns, session);
     conn_mark_retry(conns, slot); /* the next request may be here already */
 }
 

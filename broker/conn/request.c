@@ -178,7 +178,7 @@ static void open_multiplexed(struct conns *conns, uint32_t slot, const struct ht
     open_now(conns, slot, bin ? DIALECT_BIN : DIALECT_JSON);
     struct conn *conn = conn_at(conns, slot);
     if (conn->principal == PRINCIPAL_NOBODY && conn->session) {
-        session_at(conns, conn)->deadline_ms = conns->heard_ms + conns->config->limits.handshake_ms;
+        session_set_deadline(conns, session_at(conns, conn));
     }
     conn_reply_hello(conns, slot);
 }

@@ -141,7 +141,7 @@ static bool drain_conn(struct conns *conns, uint32_t slot)
     struct conn *conn = conn_at(conns, slot);
     if (conn->state == CONN_OPEN || conn->state == CONN_STREAM) {
         conn_close(conns, slot, CLOSE_DRAINING);
-    } else if (conn->state == CONN_REQUEST && conn->session && buffer_waiting(&session_at(conns, conn)->out)) {
+    } else if (conn->state == CONN_REQUEST && conn_has_out(conns, conn)) {
         conn_finish(conns, slot); /* an answer is on its way */
     } else if (conn->state == CONN_REQUEST) {
         conn_abort(conns, slot);

@@ -155,21 +155,11 @@ void window_fail(struct window *window, bool (*is_lost)(const struct publish *pu
     }
 }
 
-static bool was_sent(const struct publish *publish, const void *what)
+void window_fail_all(struct window *window, enum shoal_error error, struct publish_list *list)
 {
-    (void)what;
-    return publish->sent_ms != 0;
-}
-
-static bool is_any(const struct publish *publish, const void *what)
-{
-    (void)publish;
-    (void)what;
-    return true;
-}
-
-void window_fail_all(struct window *window, enum shoal_error error, struct publish_list *failed)
-{
-    window_fail(window, was_sent, NULL, SHOAL_ERROR_UNCERTAIN, failed);
-    window_fail(window, is_any, NULL, error, failed);
+    for (uint64_t number = window->first; number < window->next; number++) {
+        const struct publish *publish = *slot_of(window, number);
+        if (publish)
+            take(window, number, publish->sent_ms ? SHOAL_ERROR_UNCERTAIN : error, (struct shoal_position){0}, list);
+    }
 }

@@ -90,6 +90,6 @@ void window_fail(struct window *window, bool (*is_lost)(const struct publish *pu
                  const void *what, enum shoal_error error, struct publish_list *list);
 
 /* All of them: what was sent may have been published, and fails as uncertain, the others with `error`. */
-void window_fail_all(struct window *window, enum shoal_error error, struct publish_list *failed);
+void window_fail_all(struct window *window, enum shoal_error error, struct publish_list *list);
 
 #endif

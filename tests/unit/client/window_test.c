@@ -141,6 +141,25 @@ static void uncertain_ones_fail(void **state)
     window_free(&window);
 }
 
+static void all_fail_and_those_that_were_sent_are_uncertain(void **state)
+{
+    (void)state;
+    struct window window;
+    assert_true(window_init(&window, 8, 1 << 20, 42));
+    for (int i = 0; i < 4; i++)
+        put(&window, "x");
+    for (int i = 0; i < 2; i++)
+        sent(&window);
+    struct publish_list list = {0};
+    window_fail_all(&window, SHOAL_ERROR_CLOSED, &list);
+    const struct publish *publish = list.first;
+    for (int i = 0; i < 4; i++, publish = publish->next)
+        assert_int_equal(publish->error, i < 2 ? SHOAL_ERROR_UNCERTAIN : SHOAL_ERROR_CLOSED);
+    assert_int_equal(list_free(&list), 4);
+    assert_int_equal(window.count, 0);
+    window_free(&window);
+}
+
 /* Another broker is told that it is not the first, and the first one is not. */
 static void others_are_told_that_it_was_sent(void **state)
 {
@@ -202,8 +221,11 @@ static void round_and_round(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order_and_again),  cmocka_unit_test(bounds),
-        cmocka_unit_test(uncertain_ones_fail), cmocka_unit_test(others_are_told_that_it_was_sent),
+        cmocka_unit_test(in_order_and_again),
+        cmocka_unit_test(bounds),
+        cmocka_unit_test(uncertain_ones_fail),
+        cmocka_unit_test(all_fail_and_those_that_were_sent_are_uncertain),
+        cmocka_unit_test(others_are_told_that_it_was_sent),
         cmocka_unit_test(round_and_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

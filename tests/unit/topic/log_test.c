@@ -244,11 +244,13 @@ static void check_first(const struct log *log, const struct log_limits *limits, 
     uint64_t first = log_first(log, limits, now_ms);
     assert_true(first >= 1 && first <= log->tail + 1);
     assert_true(log->tail + 1 - first <= limits->history_messages);
+    assert_int_equal(log_time_ms(log, log->tail), all[log->tail].time_ms); /* whether it is kept or not */
     for (uint64_t offset = first; offset <= log->tail; offset++) {
         assert_non_null(log_find(log, offset));
         assert_true(!limits->history_age_ms || all[offset].time_ms + limits->history_age_ms >= now_ms);
     }
     if (first > 1) { /* the one before is gone for a reason */
+        assert_true(log_time_ms(log, first - 1) >= all[first - 1].time_ms);
         bool by_count = log->tail - first + 2 > limits->history_messages;
         bool by_age = limits->history_age_ms && all[first - 1].time_ms + limits->history_age_ms < now_ms;
         uint64_t slack = 2 * CHUNK_BYTES_MAX;
