@@ -239,7 +239,7 @@ static void feed_record(struct inspection *page, const struct feeds *feeds, uint
         .tail = feed->tail + (uint64_t)feed->tail_shift,
         .walked = feed->walked,
         .lanes = feed->lanes,
-        .filter = feed->log != NULL,
+        .filter = feed->filter != NULL,
     };
     record->name_size = text_copy(record->name, name_span(feed->name));
 }
@@ -249,7 +249,7 @@ static void look_filter(struct inspection *page, struct conns *conns, struct own
 {
     (void)owner;
     const struct feed *feed = feed_at(conns->feeds, number);
-    if (feed->name && feed->log) {
+    if (feed->name && feed->filter) {
         feed_record(page, conns->feeds, number, budget);
     }
 }

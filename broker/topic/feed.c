@@ -33,9 +33,9 @@ static void feed_release(struct feeds *feeds, struct feed *feed)
         chunk_drop(hold_at(feeds, n)->chunk);
     }
     chunk_drop(feed->base);
-    if (feed->log) {
-        log_release(feed->log);
-        free(feed->log);
+    if (feed->filter) {
+        log_release(&feed->filter->log);
+        free(feed->filter);
     }
     vector_free(&feed->subscribers);
     vector_free(&feed->matches);
@@ -88,10 +88,10 @@ uint32_t feeds_find(struct feeds *feeds, struct span text, bool wild)
 /* A filter's log lives here, and the shard's matcher must know it. */
 static bool filter_prepare(struct feeds *feeds, struct feed *feed, uint32_t number)
 {
-    feed->log = calloc(1, sizeof *feed->log);
-    if (!feed->log || !filters_add(feeds->matcher, name_span(feed->name), number)) {
-        free(feed->log);
-        feed->log = NULL;
+    feed->filter = calloc(1, sizeof *feed->filter);
+    if (!feed->filter || !filters_add(feeds->matcher, name_span(feed->name), number)) {
+        free(feed->filter);
+        feed->filter = NULL;
         return false;
     }
     feed->known = true;
@@ -137,10 +137,10 @@ void feed_free(struct feeds *feeds, uint32_t number)
     struct feed *feed = feed_at(feeds, number);
     CHECK(!feed->dirty && !feed->unsent && !feed->walk && !feed->holds && !feed->waiting &&
           feed->subscribers.size == 0);
-    if (feed->log) {
+    if (feed->filter) {
         filters_remove(feeds->matcher, name_span(feed->name), number);
     }
-    index_remove(index_of(feeds, feed->log != NULL), number);
+    index_remove(index_of(feeds, feed->filter != NULL), number);
     feed_release(feeds, feed);
     slab_give(&feeds->feeds, number);
     STATS_SET(feeds->stats, feeds, feeds->feeds.used);
@@ -208,7 +208,7 @@ static bool feed_is_used(const struct feed *feed)
 void feed_check_used(struct feeds *feeds, uint32_t number)
 {
     struct feed *feed = feed_at(feeds, number);
-    if (!feed->log) {
+    if (!feed->filter) {
         feed_match(feeds, number);
     }
     if (feed_is_used(feed) || feed->state == FEED_LEAVING) {
@@ -226,10 +226,10 @@ void feeds_sweep(struct feeds *feeds, uint32_t count)
         uint32_t number = feeds->sweep_at;
         if (slab_mapped(&feeds->feeds, number) && feed_at(feeds, number)->name) {
             struct feed *feed = feed_at(feeds, number);
-            if (feed->log && feed->walked == feed->tail) {
-                log_release_unread(feed->log); /* a silent filter's open chunk */
+            if (feed->filter && feed->walked == feed->tail) {
+                log_release_unread(&feed->filter->log); /* a silent filter's open chunk */
             }
-            if (!feed->log && feed->known && feed->subscribers.size == 0) {
+            if (!feed->filter && feed->known && feed->subscribers.size == 0) {
                 feed_check_used(feeds, number);
             }
         }

@@ -121,6 +121,13 @@ struct walk {
     struct walk_part parts[WALK_PARTS_MAX]; /* in the vector's order; going round from `at`, offsets do not fall */
 };
 
+/* What only the feed of a filter has. */
+struct filter {
+    struct log log;           /* copies of what its topics' owners told this shard */
+    uint32_t answers_awaited; /* TELL_FILTERED still to come */
+    uint32_t asked;           /* how many owners (and the link) were sent the ask that is under way */
+};
+
 enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };
 
 struct feed {
@@ -144,12 +151,10 @@ struct feed {
     uint32_t parked;   /* cursors at the tail */
     uint32_t dirty_next;
     uint32_t unsent_next;
-    uint32_t answers_awaited;   /* filter: TELL_FILTERED still to come */
-    uint32_t asked_shards;      /* filter: how many owners (and the link) were sent the ask that is under way */
     uint32_t histories_awaited; /* topic: TELL_HISTORY still to come */
     struct vector matches;      /* topic: filters of this shard that match */
     uint64_t matches_version;   /* as of which they are right */
-    struct log *log;            /* filter: its own; NULL: a topic */
+    struct filter *filter;      /* NULL: a topic */
     uint16_t namespace;
     uint8_t owner;       /* topic: shard */
     uint8_t state;       /* enum feed_state */

@@ -158,7 +158,7 @@ void feed_serve_waiting(struct feeds *feeds, uint32_t number)
         if (subscription->state != SUBSCRIPTION_JOINING || !(feed->lanes & LANE_BIT(subscription->lane))) {
             continue;
         }
-        if (feed->log || wish_at(feeds, subscription->cursor)->from_kind == FROM_NEW) {
+        if (feed->filter || wish_at(feeds, subscription->cursor)->from_kind == FROM_NEW) {
             become_live(feeds, n);
         } else {
             subscription->state = SUBSCRIPTION_ASKING;

@@ -117,17 +117,16 @@ static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
             return true;
         }
         feed->asking = true;
-        feed->asked_shards = 0;
+        feed->filter->asked = 0;
         feed->lanes_asked = lanes;
-        feed->answers_awaited = filter_asked(feeds, feed);
+        feed->filter->answers_awaited = filter_asked(feeds, feed);
         feed->state = feed->lanes_asked == 0 ? FEED_LEAVING : feed->state == FEED_NEW ? FEED_JOINING : feed->state;
     }
     uint32_t asked = filter_asked(feeds, feed);
-    for (; feed->asked_shards < asked; feed->asked_shards++) {
-        uint32_t to = feed->asked_shards < feeds->shard_count ? feed->asked_shards : feeds->link_peer;
+    for (uint32_t *to = &feed->filter->asked; *to < asked; ++*to) {
         struct envelope filter = {
             .kind = ASK_FILTER, .feed = number, .lanes = feed->lanes_asked, .lanes_before = feed->lanes};
-        if (!ask_with_name(feeds, to, &filter, feed)) {
+        if (!ask_with_name(feeds, *to < feeds->shard_count ? *to : feeds->link_peer, &filter, feed)) {
             return false;
         }
     }
@@ -184,7 +183,7 @@ void feeds_send(struct feeds *feeds)
         bool over = feed_is_over(feed);
         if (over && !feed->dirty) {
             feed_free(feeds, number);
-        } else if (over || !(feed->log ? send_filter(feeds, number, feed) : topic_send(feeds, number, feed))) {
+        } else if (over || !(feed->filter ? send_filter(feeds, number, feed) : topic_send(feeds, number, feed))) {
             feed_mark_unsent(feeds, number);
         }
     }
@@ -245,7 +244,7 @@ static void left(struct feeds *feeds, uint32_t number)
     feed->lanes_asked = 0;
     feed->owes_walked = false;
     feed->state = FEED_NEW;
-    if (!feed->log) {
+    if (!feed->filter) {
         feed->known = false;
     }
     if (feed->waiting) {
@@ -263,7 +262,7 @@ static void left(struct feeds *feeds, uint32_t number)
 static void tell_filtered(struct feeds *feeds, const struct envelope *tell)
 {
     struct feed *feed = feed_at(feeds, tell->feed);
-    if (--feed->answers_awaited > 0) {
+    if (--feed->filter->answers_awaited > 0) {
         return;
     }
     feed->asking = false;
@@ -404,14 +403,15 @@ static void filter_append(struct feeds *feeds, uint32_t number, const struct fee
         return;
     }
     lanes_complete(feeds, feed->lanes, chunk, name_span(topic->name));
+    struct log *log = &feed->filter->log;
     struct log_limits limits = {.chunk_bytes_max = CHUNK_BYTES_MAX};
-    if (!log_append_copy(feed->log, &limits, feed->lanes, chunk, index, topic->link.hash)) {
+    if (!log_append_copy(log, &limits, feed->lanes, chunk, index, topic->link.hash)) {
         STATS_ADD(feeds->stats, memory_refusals, 1);
         return;
     }
-    log_trim(feed->log, &limits, 0);
+    log_trim(log, &limits, 0);
     STATS_ADD(feeds->stats, filter_copies, 1);
-    feed_grown(feeds, number, chunk_share(feed->log->newest), feed->log->tail, feed->log->bytes, time_us);
+    feed_grown(feeds, number, chunk_share(log->newest), log->tail, log->bytes, time_us);
 }
 
 /* Every message of a topic goes into the log of each filter that matches, once for all who follow the filter. */
