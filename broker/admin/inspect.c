@@ -171,7 +171,7 @@ static void look_topic(struct inspection *page, struct conns *conns, struct owne
 static void topic_details(struct inspection *page, struct owner *owner, const struct topic *topic,
                           struct budget *budget)
 {
-    for (const struct ticket *held = topic->held_first; held && budget_spend(budget); held = held->next) {
+    for (const struct ticket *held = topic->held.first; held && budget_spend(budget); held = held->next) {
         page->topics[0].held++;
     }
     for (uint32_t n = topic->followers; n && page->follower_count < SHARDS_MAX; n = follower_at(owner, n)->next) {

@@ -36,13 +36,12 @@ bool owner_init(struct owner *owner, uint32_t shard, uint32_t shard_count, struc
            idempotency_init(&owner->idempotency, config->publish.idempotency_keys, config->publish.idempotency_s);
 }
 
-static void tickets_free(struct ticket *ticket)
+static void tickets_free(struct tickets *tickets)
 {
-    while (ticket) {
-        struct ticket *next = ticket->next;
+    struct ticket *ticket;
+    while ((ticket = tickets_take(tickets)) != NULL) {
         chunk_drop(ticket->chunk);
         free(ticket);
-        ticket = next;
     }
 }
 
@@ -52,7 +51,7 @@ static void topic_free(struct owner *owner, uint32_t number)
     for (uint32_t n = topic->followers; n; n = follower_at(owner, n)->next) {
         chunk_drop(follower_at(owner, n)->untold);
     }
-    tickets_free(topic->held_first);
+    tickets_free(&topic->held);
     log_release(&topic->log);
     name_drop(topic->name);
 }
@@ -65,7 +64,7 @@ void owner_destroy(struct owner *owner)
             topic_free(owner, n);
         }
     }
-    tickets_free(owner->answers_first);
+    tickets_free(&owner->answers);
     idempotency_destroy(&owner->idempotency);
     if (owner->filters) {
         filters_destroy(owner->filters);
@@ -194,41 +193,30 @@ static bool ticket_tell(struct owner *owner, struct ticket *ticket)
 void owner_answer(struct owner *owner, struct ticket *ticket, enum reply_error status)
 {
     ticket->status = (uint8_t)status;
-    ticket->next = NULL;
-    if (!owner->answers_first && ticket_tell(owner, ticket)) {
-        return;
+    if (owner->answers.first || !ticket_tell(owner, ticket)) {
+        tickets_push(&owner->answers, ticket);
     }
-    if (owner->answers_first) {
-        owner->answers_last->next = ticket;
-    } else {
-        owner->answers_first = ticket;
-    }
-    owner->answers_last = ticket;
 }
 
 static void answers_flush(struct owner *owner)
 {
-    while (owner->answers_first) {
-        struct ticket *next = owner->answers_first->next; /* the ticket is not ours once it is told */
-        if (!ticket_tell(owner, owner->answers_first)) {
+    while (owner->answers.first) {
+        struct ticket *next = owner->answers.first->next; /* the ticket is not ours once it is told */
+        if (!ticket_tell(owner, owner->answers.first)) {
             return;
         }
-        owner->answers_first = next;
+        owner->answers.first = next;
     }
-    owner->answers_last = NULL;
 }
 
-static void ticket_hold(struct owner *owner, struct topic *topic, struct ticket *ticket)
+void owner_answer_held(struct owner *owner, struct tickets *held)
 {
-    ticket->status = REPLY_OK;
-    ticket->next = NULL;
-    if (topic->held_first) {
-        topic->held_last->next = ticket;
-    } else {
-        topic->held_first = ticket;
+    struct tickets tickets = *held;
+    *held = (struct tickets){0};
+    struct ticket *ticket;
+    while ((ticket = tickets_take(&tickets)) != NULL) {
+        owner_answer(owner, ticket, REPLY_OK);
     }
-    topic->held_last = ticket;
-    STATS_ADD(owner->stats, publishes_held, 1);
 }
 
 static void reports_ask(struct owner *owner, struct topic *topic)
@@ -255,14 +243,7 @@ void owner_report_arrived(struct owner *owner, struct topic *topic, struct follo
     if (--topic->reports_awaited > 0) {
         return;
     }
-    struct ticket *ticket = topic->held_first;
-    topic->held_first = NULL;
-    topic->held_last = NULL;
-    while (ticket) {
-        struct ticket *next = ticket->next;
-        owner_answer(owner, ticket, REPLY_OK);
-        ticket = next;
-    }
+    owner_answer_held(owner, &topic->held);
 }
 
 /* Whether the fan-out of this topic is so far behind that its publishers have to wait. Asks for reports in time. */
@@ -374,7 +355,8 @@ void owner_published(struct owner *owner, uint32_t number, struct ticket *ticket
     STATS_ADD(owner->stats, publishes, 1);
     STATS_ADD(owner->stats, publish_bytes, ticket->payload_size);
     if (number && fan_out_is_behind(owner, topic_at(owner, number))) {
-        ticket_hold(owner, topic_at(owner, number), ticket);
+        tickets_push(&topic_at(owner, number)->held, ticket);
+        STATS_ADD(owner->stats, publishes_held, 1);
     } else {
         owner_answer(owner, ticket, REPLY_OK);
     }
@@ -576,7 +558,7 @@ static void topic_sweep(struct owner *owner, uint32_t number)
         log_release_unread(&topic->log);
     }
     owner_remote_sweep(owner, number);
-    if (!topic->followers && !topic->remote && !topic->log.oldest && !topic->dirty && !topic->held_first &&
+    if (!topic->followers && !topic->remote && !topic->log.oldest && !topic->dirty && !topic->held.first &&
         owner->now_s - topic->used_s > owner->config->topics.idle_s) {
         topic_forget(owner, number);
     }

@@ -67,11 +67,10 @@ struct topic {
     struct name *name;
     uint64_t epoch;
     struct log log;
-    uint64_t filters_version;  /* as of which the followers by filter are right; 0: never */
-    struct ticket *held_first; /* answers that wait for slow fan-out */
-    struct ticket *held_last;
-    uint64_t barrier_offset; /* position: what the reports that are awaited must reach */
-    uint64_t barrier_bytes;  /* log.bytes when they were asked for */
+    uint64_t filters_version; /* as of which the followers by filter are right; 0: never */
+    struct tickets held;      /* answers that wait for slow fan-out */
+    uint64_t barrier_offset;  /* position: what the reports that are awaited must reach */
+    uint64_t barrier_bytes;   /* log.bytes when they were asked for */
     uint32_t reports_awaited;
     uint32_t used_s; /* when it was last published to or followed, shard's seconds */
     uint32_t dirty_next;
@@ -95,9 +94,8 @@ struct owner {
     struct filters *filters; /* of all shards: value = shard << 8 | lanes */
     struct vector matches;   /* scratch */
     struct idempotency idempotency;
-    struct queue dirty;           /* topics with followers to be told */
-    struct ticket *answers_first; /* answers that found no room in their ring */
-    struct ticket *answers_last;
+    struct queue dirty;     /* topics with followers to be told */
+    struct tickets answers; /* those that found no room in their ring */
     struct slab remotes;
     struct slab parked;
     struct slab pledges;
@@ -147,7 +145,7 @@ void owner_sweep(struct owner *owner, uint32_t topics);
 /* Whether owner_advance() has something left to tell. */
 static inline bool owner_is_dirty(const struct owner *owner)
 {
-    return owner->dirty.first != 0 || owner->answers_first || owner->due.first != 0 || owner->relays_first;
+    return owner->dirty.first != 0 || owner->answers.first || owner->due.first != 0 || owner->relays_first;
 }
 
 /* --- between the owner's files --- */
@@ -262,6 +260,9 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
 
 /* Sends a ticket back, or queues it until there is room. Takes the ticket. */
 void owner_answer(struct owner *owner, struct ticket *ticket, enum reply_error status);
+
+/* Answers those that were held; the line is empty then. */
+void owner_answer_held(struct owner *owner, struct tickets *held);
 
 /* Refuses a publish. Takes the ticket. */
 void owner_refuse(struct owner *owner, struct ticket *ticket, enum reply_error error);

@@ -39,9 +39,32 @@ struct ticket {
     uint64_t first;         /* ASK_READ: offset of the first message */
     uint64_t position;      /* ASK_READ: the same in the log (topic/chunk.h) */
     uint64_t position_last; /* ASK_READ: of the last message */
-    struct ticket *next;    /* in the list of whoever holds it */
+    struct ticket *next;    /* in the line of whoever holds it */
     char bytes[];           /* topic, key, id, payload */
 };
+
+/* Tickets in a line, first in, first out. */
+struct tickets {
+    struct ticket *first; /* NULL: none */
+    struct ticket *last;  /* valid if there is a first */
+};
+
+static inline void tickets_push(struct tickets *tickets, struct ticket *ticket)
+{
+    ticket->next = NULL;
+    *(tickets->first ? &tickets->last->next : &tickets->first) = ticket;
+    tickets->last = ticket;
+}
+
+/* Takes the first out of the line, NULL: there is none. Gives it. */
+static inline struct ticket *tickets_take(struct tickets *tickets)
+{
+    struct ticket *ticket = tickets->first;
+    if (ticket) {
+        tickets->first = ticket->next;
+    }
+    return ticket;
+}
 
 static inline size_t ticket_size(size_t topic, size_t key, size_t id, size_t payload)
 {

@@ -65,7 +65,7 @@ static void check_shard(struct verdict *verdict, struct shard *shard)
         {"followers", shard->owner.followers.used},
         {"filters at the owner", filters_count(shard->owner.filters)},
         {"topics that are dirty", shard->owner.dirty.first},
-        {"answers that wait", shard->owner.answers_first != NULL},
+        {"answers that wait", shard->owner.answers.first != NULL},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (all[i].count) {
@@ -77,7 +77,7 @@ static void check_shard(struct verdict *verdict, struct shard *shard)
 
 static void check_topic(struct verdict *verdict, struct shard *shard, const struct topic *topic)
 {
-    if (topic_will_go(shard, topic) || topic->held_first || topic->reports_awaited) {
+    if (topic_will_go(shard, topic) || topic->held.first || topic->reports_awaited) {
         verdict_fail(verdict, CHECK_REFERENCES, "shard %u has not forgotten %.*s, or holds its answers", shard->number,
                      topic->name->size, topic->name->bytes);
     }
