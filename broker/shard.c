@@ -123,6 +123,8 @@ static void envelope_discard(const struct envelope *envelope)
         break;
     case ASK_JOIN:
     case ASK_FILTER:
+    case ASK_BRAKE:
+    case ASK_RELEASE:
     case TELL_FOLLOW:
         name_drop(envelope->name);
         break;

@@ -37,6 +37,7 @@
     X(publishes_repeated, "Publishes answered from the idempotency window")                                            \
     X(publishes_refused, "Publishes refused by this shard as owner")                                                   \
     X(publishes_held, "Publishes whose answer waited for slow fan-out")                                                \
+    X(filter_brakes, "Times that a filter's fan-out was so far behind that publishers had to wait")                    \
     X(publisher_pauses, "Times that a publisher was not read for its bytes in flight")                                 \
     X(publisher_blocks, "Times that a publisher was not read because a mesh ring was full")                            \
     X(deliveries, "Messages sent to subscribers")                                                                      \

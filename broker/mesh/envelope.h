@@ -36,6 +36,9 @@ enum envelope_kind {
     ASK_FILTER,   /* name (reference given), feed, lanes, lanes_before: what matches concerns us in these
                      lanes from now on (0: no more), and no longer in those (0: it did not) */
     ASK_WALKED,   /* topic, offset: all our subscribers that keep up have been sent the log so far */
+    ASK_BRAKE,    /* name (reference given), hash, feed: publishers to what this filter of ours matches have to wait,
+                     for its feed is behind; not answered */
+    ASK_RELEASE,  /* name (reference given), hash, feed: no longer; not answered */
     ASK_READ,     /* ticket: history of a topic, for a plain GET; goes back in TELL_READ */
     ASK_INSPECT,  /* inspection (lent): a page of the shard's tables; goes back in TELL_INSPECTED */
     ASK_REPLAY,   /* replay: what a filter's subscriber missed here; goes back in TELL_REPLAY */

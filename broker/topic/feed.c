@@ -94,6 +94,7 @@ static bool filter_prepare(struct feeds *feeds, struct feed *feed, uint32_t numb
         feed->filter = NULL;
         return false;
     }
+    feed->filter->brakes_asked = feeds->shard_count; /* nothing is to be told */
     feed->known = true;
     feed->epoch = FILTER_EPOCH;
     return true;

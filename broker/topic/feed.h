@@ -31,7 +31,7 @@
  * are to be found again by name and offset.
  *
  * Thread: the shard's. Files: feed.c (table, life), feed_subscribe.c (subscriptions), feed_tell.c (what the owners
- * tell), feed_walk.c (walks), feed_cursor.c (cursors and holds).
+ * tell), feed_brake.c (filters' back-pressure), feed_walk.c (walks), feed_cursor.c (cursors and holds).
  */
 #ifndef SHOAL_TOPIC_FEED_H
 #define SHOAL_TOPIC_FEED_H
@@ -126,6 +126,11 @@ struct filter {
     struct log log;           /* copies of what its topics' owners told this shard */
     uint32_t answers_awaited; /* TELL_FILTERED still to come */
     uint32_t asked;           /* how many owners (and the link) were sent the ask that is under way */
+    bool behind;              /* publishers are to wait until `walked` has reached the barrier */
+    bool behind_told;         /* what the owners were told last, or are being told */
+    uint32_t brakes_asked;    /* how many owners were told that */
+    uint64_t barrier_offset;  /* of the last message, when a step began */
+    uint64_t barrier_bytes;   /* feed.tail_bytes at that time */
 };
 
 enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };
@@ -248,6 +253,15 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
 {
     return feeds->unsent.first != 0;
 }
+
+/* --- what publishers wait for (feed_brake.c) --- */
+
+/* A filter's feed has grown: whether publishers have to wait for it now. */
+void feed_brake_grown(struct feeds *feeds, uint32_t number);
+/* All subscribers without a cursor have been sent what there was up to `walked`: whether someone waits for this. */
+void feed_brake_walked(struct feeds *feeds, uint32_t number);
+/* Tells the owners whether publishers have to wait. False: no room, to be called again. */
+bool feed_brake_send(struct feeds *feeds, uint32_t number);
 
 /* --- walks (feed_walk.c), cursors and holds (feed_cursor.c) --- */
 
@@ -387,6 +401,9 @@ void feeds_answer(struct feeds *feeds, const struct feed_answer *answer);
 
 /* Takes a subscription that was answered by TELL_HISTORY out of those that wait. */
 void feed_waiting_remove(struct feeds *feeds, uint32_t number, uint32_t subscription);
+
+/* Sends an ask with the feed's name and hash. False: no room. */
+bool feed_ask_with_name(struct feeds *feeds, uint32_t to, struct envelope *envelope, const struct feed *feed);
 
 /* The filters of this shard that match a topic that it follows. */
 void feed_match(struct feeds *feeds, uint32_t number);

@@ -14,7 +14,7 @@ static bool ask(struct feeds *feeds, uint32_t to, struct envelope *envelope)
     return mesh_ask(feeds->mesh, feeds->shard, to, envelope);
 }
 
-static bool ask_with_name(struct feeds *feeds, uint32_t to, struct envelope *envelope, struct feed *feed)
+bool feed_ask_with_name(struct feeds *feeds, uint32_t to, struct envelope *envelope, const struct feed *feed)
 {
     envelope->name = name_share(feed->name);
     envelope->hash = feed->link.hash;
@@ -28,7 +28,7 @@ static bool ask_with_name(struct feeds *feeds, uint32_t to, struct envelope *env
 static bool send_join(struct feeds *feeds, uint32_t number, struct feed *feed)
 {
     struct envelope join = {.kind = ASK_JOIN, .feed = number, .lanes = feed->lanes_wanted};
-    if (!ask_with_name(feeds, feed->owner, &join, feed)) {
+    if (!feed_ask_with_name(feeds, feed->owner, &join, feed)) {
         return false;
     }
     feed->lanes_asked = feed->lanes_wanted;
@@ -109,7 +109,7 @@ static uint32_t filter_asked(const struct feeds *feeds, const struct feed *feed)
  * A filter's ask goes to all shards, and the federation link, and the next one only when all have answered. Lanes
  * become more, or none: whoever subscribes while the ask is under way relies on those that are there.
  */
-static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
+static bool send_lanes(struct feeds *feeds, uint32_t number, struct feed *feed)
 {
     if (!feed->asking) {
         uint8_t lanes = feed->lanes_wanted ? feed->lanes_wanted | feed->lanes : 0;
@@ -126,11 +126,21 @@ static bool send_filter(struct feeds *feeds, uint32_t number, struct feed *feed)
     for (uint32_t *to = &feed->filter->asked; *to < asked; ++*to) {
         struct envelope filter = {
             .kind = ASK_FILTER, .feed = number, .lanes = feed->lanes_asked, .lanes_before = feed->lanes};
-        if (!ask_with_name(feeds, *to < feeds->shard_count ? *to : feeds->link_peer, &filter, feed)) {
+        if (!feed_ask_with_name(feeds, *to < feeds->shard_count ? *to : feeds->link_peer, &filter, feed)) {
             return false;
         }
     }
     return true;
+}
+
+/* True: nothing is left to send. */
+static bool filter_send(struct feeds *feeds, uint32_t number, struct feed *feed, bool over)
+{
+    if (over) {
+        feed->filter->behind = false; /* there is nobody left to wait for */
+    }
+    bool told = feed_brake_send(feeds, number);
+    return (over || send_lanes(feeds, number, feed)) && told;
 }
 
 static bool feed_has_nobody(const struct feed *feed)
@@ -181,9 +191,10 @@ void feeds_send(struct feeds *feeds)
         struct feed *feed = feed_at(feeds, number);
         feed->unsent = false;
         bool over = feed_is_over(feed);
-        if (over && !feed->dirty) {
+        bool sent = feed->filter ? filter_send(feeds, number, feed, over) : over || topic_send(feeds, number, feed);
+        if (over && sent && !feed->dirty) {
             feed_free(feeds, number);
-        } else if (over || !(feed->filter ? send_filter(feeds, number, feed) : topic_send(feeds, number, feed))) {
+        } else if (over || !sent) {
             feed_mark_unsent(feeds, number);
         }
     }
@@ -366,6 +377,7 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
     feed->tail_bytes = tail_bytes;
     if (feed->subscribers.size == 0 && !feed->walk) {
         feed->walked = tail;
+        feed_brake_walked(feeds, number);
         chunk_drop(feed->base);
         feed->base = NULL;
         chunk_drop(chunk);
@@ -412,6 +424,7 @@ static void filter_append(struct feeds *feeds, uint32_t number, const struct fee
     log_trim(log, &limits, 0);
     STATS_ADD(feeds->stats, filter_copies, 1);
     feed_grown(feeds, number, chunk_share(log->newest), log->tail, log->bytes, time_us);
+    feed_brake_grown(feeds, number);
 }
 
 /* Every message of a topic goes into the log of each filter that matches, once for all who follow the filter. */

@@ -32,11 +32,12 @@ bool owner_init(struct owner *owner, uint32_t shard, uint32_t shard_count, struc
     slab_init(&owner->parked, sizeof(struct parked), REMOTE_PARKED_MAX);
     slab_init(&owner->pledges, sizeof(struct pledge), REMOTE_PLEDGES_MAX);
     owner->filters = filters_create(FILTERS_OF_HOST_MAX, seed);
-    return index_init(&owner->index, &owner->topics) && owner->filters &&
+    bool brakes = owner_brakes_init(owner, FILTERS_OF_HOST_MAX, seed);
+    return index_init(&owner->index, &owner->topics) && owner->filters && brakes &&
            idempotency_init(&owner->idempotency, config->publish.idempotency_keys, config->publish.idempotency_s);
 }
 
-static void tickets_free(struct tickets *tickets)
+void tickets_free(struct tickets *tickets)
 {
     struct ticket *ticket;
     while ((ticket = tickets_take(tickets)) != NULL) {
@@ -69,6 +70,7 @@ void owner_destroy(struct owner *owner)
     if (owner->filters) {
         filters_destroy(owner->filters);
     }
+    owner_brakes_destroy(owner);
     vector_free(&owner->matches);
     index_destroy(&owner->index);
     slab_destroy(&owner->followers);
@@ -354,8 +356,12 @@ void owner_published(struct owner *owner, uint32_t number, struct ticket *ticket
 {
     STATS_ADD(owner->stats, publishes, 1);
     STATS_ADD(owner->stats, publish_bytes, ticket->payload_size);
+    struct tickets *held = owner_braked(owner, ticket_topic(ticket));
     if (number && fan_out_is_behind(owner, topic_at(owner, number))) {
-        tickets_push(&topic_at(owner, number)->held, ticket);
+        held = &topic_at(owner, number)->held;
+    }
+    if (held) {
+        tickets_push(held, ticket);
         STATS_ADD(owner->stats, publishes_held, 1);
     } else {
         owner_answer(owner, ticket, REPLY_OK);
@@ -459,6 +465,12 @@ void owner_work(struct owner *owner, const struct envelope *ask)
         break;
     case ASK_WALKED:
         owner_walked(owner, ask);
+        break;
+    case ASK_BRAKE:
+        owner_brake(owner, ask);
+        break;
+    case ASK_RELEASE:
+        owner_release(owner, ask);
         break;
     case ASK_ARRIVED:
         owner_arrived(owner, ask->relay);

@@ -17,12 +17,15 @@
  * Back-pressure. A publisher may be faster than the fan-out. Each time `backlog_bytes / 4` were appended, the owner
  * asks the followers to report when their subscribers that keep up have been sent all of it; when
  * as much again comes before they have, the answers to publishers (the tickets) are held until then, and a publisher
- * with too much unanswered is not read (conn/execute).
+ * with too much unanswered is not read (conn/execute). Who follows by a filter reads the filter's log, to which any
+ * number of topics contribute: the shard that has it counts in the same way (feed_brake.c) and tells the owners when
+ * it falls behind (ASK_BRAKE), and when it no longer is (ASK_RELEASE). Meanwhile, all that the filter matches is held.
  *
  * Other hosts' part in all this is described in remote.h.
  *
- * Thread: the shard's. Files: owner.c (table, publish, advance), owner_follow.c (followers, filters), owner_history.c,
- * owner_replay.c, owner_remote.c (other hosts), owner_logged.c (topics whose order Redis gives).
+ * Thread: the shard's. Files: owner.c (table, publish, advance), owner_follow.c (followers, filters), owner_brake.c
+ * (filters that are behind), owner_history.c, owner_replay.c, owner_remote.c (other hosts), owner_logged.c (topics
+ * whose order Redis gives).
  */
 #ifndef SHOAL_TOPIC_OWNER_H
 #define SHOAL_TOPIC_OWNER_H
@@ -93,6 +96,9 @@ struct owner {
     struct slab followers;
     struct filters *filters; /* of all shards: value = shard << 8 | lanes */
     struct vector matches;   /* scratch */
+    struct slab brakes;
+    struct index brakes_by_name; /* of their filters */
+    struct filters *braked;      /* value = number of the brake */
     struct idempotency idempotency;
     struct queue dirty;     /* topics with followers to be told */
     struct tickets answers; /* those that found no room in their ring */
@@ -261,6 +267,9 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
 /* Sends a ticket back, or queues it until there is room. Takes the ticket. */
 void owner_answer(struct owner *owner, struct ticket *ticket, enum reply_error status);
 
+/* Frees those of a line, unanswered. */
+void tickets_free(struct tickets *tickets);
+
 /* Answers those that were held; the line is empty then. */
 void owner_answer_held(struct owner *owner, struct tickets *held);
 
@@ -283,6 +292,12 @@ bool owner_has_room(struct owner *owner, uint32_t peer);
 /* No report is awaited from this follower any more; answers what was held when it was the last. */
 void owner_report_arrived(struct owner *owner, struct topic *topic, struct follower *follower);
 
+/* At most `filters_max` filters of all shards. False: no memory; owner_brakes_destroy() is allowed all the same. */
+bool owner_brakes_init(struct owner *owner, uint32_t filters_max, uint64_t seed);
+void owner_brakes_destroy(struct owner *owner);
+/* The line of those who wait for a filter that matches this topic. NULL: nobody has to. */
+struct tickets *owner_braked(struct owner *owner, struct span topic);
+
 /* Brings the followers by filter up to date with the filters. */
 void owner_match_filters(struct owner *owner, uint32_t number);
 
@@ -291,6 +306,8 @@ void owner_leave(struct owner *owner, const struct envelope *ask);
 void owner_followed(struct owner *owner, const struct envelope *ask);
 void owner_filter(struct owner *owner, const struct envelope *ask);
 void owner_walked(struct owner *owner, const struct envelope *ask);
+void owner_brake(struct owner *owner, const struct envelope *ask);
+void owner_release(struct owner *owner, const struct envelope *ask);
 void owner_history(struct owner *owner, const struct envelope *ask);
 void owner_replay(struct owner *owner, const struct envelope *ask);
 void owner_read(struct owner *owner, const struct envelope *ask);

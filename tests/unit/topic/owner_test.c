@@ -383,6 +383,75 @@ static void leaver_sets_held_answers_free(void **state)
     host_destroy(host);
 }
 
+/* Publishes 1 KB to another topic each time, until an answer is held. Gives how many. */
+static uint32_t publish_until_held(struct host *host, const char *stem)
+{
+    static char payload[1024];
+    const struct host_peer *publisher = host->peers[0];
+    uint32_t answered = publisher->answer_count, sent = 0;
+    while (publisher->answer_count - answered == sent && sent < 1000) {
+        char topic[32];
+        snprintf(topic, sizeof topic, "%s/%u", stem, sent++);
+        assert_true(host_try_publish(host, 0, topic, (struct span){payload, sizeof payload}, NULL));
+        host_settle(host);
+    }
+    return sent;
+}
+
+/* A filter's log is filled by all topics that match, none of which has much: it is the filter that is waited for. */
+static void answers_wait_for_a_filter_that_is_behind(void **state)
+{
+    (void)state;
+    struct host *host = host_create(2, 64, backlog_64k);
+    host_subscribe(host, 1, 7, LANE_RAW, "a/#", from_new);
+    host_subscribe(host, 1, 8, LANE_RAW, "b/#", from_new);
+    host_settle(host);
+    uint32_t sent = publish_until_held(host, "a");
+    assert_in_range(sent, 32, 34); /* a quarter begins the step that is waited for, and a quarter more */
+    assert_int_equal(STATS_READ(&host->peers[1]->stats, filter_brakes), 1);
+    for (uint32_t i = 0; i < host->count; i++)
+        assert_int_equal(host->peers[i]->owner.brakes.used, 1);
+    host_publish_now(host, 0, "b/1", "x"); /* not of that filter: is answered */
+    host_publish_now(host, 0, "c", "x");
+    uint32_t answered = host->peers[0]->answer_count;
+    assert_int_equal(answered, sent + 1);
+    host_deliver(host, 1, NULL, NULL);
+    host_settle(host);
+    assert_int_equal(host->peers[0]->answer_count, sent + 2);
+    for (uint32_t i = 0; i < host->count; i++)
+        assert_int_equal(host->peers[i]->owner.brakes.used, 0);
+    assert_in_range(publish_until_held(host, "a/again"), 16, 18); /* the next step has begun long since */
+    host_deliver(host, 1, NULL, NULL);
+    host_settle(host);
+    host_destroy(host);
+}
+
+/* Nobody follows it any more: nobody is waited for. The rings are full again and again meanwhile. */
+static void filter_that_ends_sets_held_answers_free(void **state)
+{
+    (void)state;
+    struct host *host = host_create(2, 4, backlog_64k);
+    uint32_t subscription = host_subscribe(host, 1, 7, LANE_RAW, "a/#", from_new);
+    host_settle(host);
+    for (uint32_t i = 0; i < 3; i++) {
+        publish_until_held(host, "a");
+        assert_int_equal(host->peers[0]->owner.brakes.used, 1);
+        feeds_unsubscribe(&host->peers[1]->feeds, subscription);
+        if (i == 1) /* another one comes before it is gone */
+            subscription = host_subscribe(host, 1, 7, LANE_RAW, "a/#", from_new);
+        host_deliver(host, 1, NULL, NULL);
+        host_settle(host);
+        assert_int_equal(STATS_READ(&host->peers[0]->stats, publishes) + STATS_READ(&host->peers[1]->stats, publishes),
+                         host->peers[0]->answer_count);
+        assert_int_equal(host->peers[0]->owner.brakes.used, 0);
+        assert_int_equal(filters_count(host->peers[0]->owner.braked), 0);
+        if (i == 0)
+            subscription = host_subscribe(host, 1, 7, LANE_RAW, "a/#", from_new);
+        host_settle(host);
+    }
+    host_destroy(host);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +469,8 @@ int main(void)
         cmocka_unit_test(read_pages_from_its_position),
         cmocka_unit_test(answers_wait_for_slow_fan_out),
         cmocka_unit_test(leaver_sets_held_answers_free),
+        cmocka_unit_test(answers_wait_for_a_filter_that_is_behind),
+        cmocka_unit_test(filter_that_ends_sets_held_answers_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
