@@ -9,7 +9,22 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* The chunk that follows `last` is four times its size, up to the largest; one message alone may need more. */
+static uint32_t max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Whether nobody but the log has a chunk: all that is in it was read, or is history. */
+static bool chunk_is_read(const struct chunk *chunk)
+{
+    return atomic_load_explicit(&chunk->references, memory_order_relaxed) == 1;
+}
+
+/*
+ * The chunk that follows `last` is four times its size, up to the largest, if there is history to keep or somebody is
+ * behind. Else a quarter: where all keep up, what is read must come once through the cache, and many topics take turns
+ * with the same memory. One message alone may need more.
+ */
 static struct chunk *chunk_for(const struct log *log, const struct log_limits *limits, uint8_t lanes, uint32_t needed,
                                bool origins)
 {
@@ -17,7 +32,9 @@ static struct chunk *chunk_for(const struct log *log, const struct log_limits *l
     uint32_t room = CHUNK_BYTES_MIN;
     uint32_t messages = CHUNK_MESSAGES_MIN;
     if (last) {
-        messages = min_u32(last->messages_max * 4, CHUNK_MESSAGES_MAX);
+        bool keeps_up = limits->history_messages == 0 && chunk_is_read(last);
+        messages = keeps_up ? max_u32(last->messages_max / 4, CHUNK_MESSAGES_MIN)
+                            : min_u32(last->messages_max * 4, CHUNK_MESSAGES_MAX);
         room = min_u32(messages / CHUNK_MESSAGES_MIN * CHUNK_BYTES_MIN, limits->chunk_bytes_max);
     }
     if (needed > room) {

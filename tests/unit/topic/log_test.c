@@ -94,6 +94,33 @@ static void chunks_grow_up_to_the_largest(void **state)
     log_release(&log);
 }
 
+/* Without history a chunk follows that is as large as the last one was slow to be read. */
+static void chunks_stay_small_where_all_keep_up(void **state)
+{
+    (void)state;
+    struct log log = {0};
+    const struct log_limits no_history = {.chunk_bytes_max = CHUNK_BYTES_MAX};
+    struct chunk *held = NULL;
+    for (int i = 0; i < 9000; i++) {
+        append(&log, &no_history, RAW, 100, 0);
+        log_trim(&log, &no_history, 0);
+        if (i == 3000) {
+            assert_int_equal(log.newest->messages_max, CHUNK_MESSAGES_MIN);
+            held = chunk_share(log.newest);
+        }
+        if (i > 3000 && i < 6000 && held != log.newest) { /* a reader that is always one message behind */
+            chunk_drop(held);
+            held = chunk_share(log.newest);
+        }
+        if (i == 6000) {
+            assert_int_equal(log.newest->messages_max, CHUNK_MESSAGES_MAX);
+            chunk_drop(held);
+        }
+    }
+    assert_int_equal(log.newest->messages_max, CHUNK_MESSAGES_MIN);
+    log_release(&log);
+}
+
 static void large_message_gets_a_chunk_of_its_size(void **state)
 {
     (void)state;
@@ -451,6 +478,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_grow_up_to_the_largest),
+        cmocka_unit_test(chunks_stay_small_where_all_keep_up),
         cmocka_unit_test(large_message_gets_a_chunk_of_its_size),
         cmocka_unit_test(lane_that_is_wanted_begins_a_chunk),
         cmocka_unit_test(find_knows_what_is_kept),
