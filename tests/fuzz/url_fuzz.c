@@ -25,16 +25,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         plain &= !strpbrk(url.places[i].host, "%@/[],");
     }
     FUZZ_CHECK(!url.user[0] || url.password[0]);
-    FUZZ_CHECK(url.master[0] || url.place_count == 1);
+    FUZZ_CHECK(url.master[0] || url.cluster || url.place_count == 1);
     if (plain) {
         char name[URL_NAME_MAX];
         char text[2 * URL_NAME_MAX];
         url_name(&url, name);
         const char *places = url.master[0] ? strchr(name, '@') + 1 : name;
-        snprintf(text, sizeof text, "redis%s://%s/%s", url.master[0] ? "+sentinel" : "", places, url.master);
+        const char *sort = url.cluster ? "+cluster" : url.master[0] ? "+sentinel" : "";
+        snprintf(text, sizeof text, "redis%s://%s/%s", sort, places, url.master);
         FUZZ_CHECK(url_parse((struct span){text, strlen(text)}, &again) == NULL);
         FUZZ_CHECK(memcmp(again.places, url.places, sizeof url.places) == 0);
-        FUZZ_CHECK(again.place_count == url.place_count && strcmp(again.master, url.master) == 0);
+        FUZZ_CHECK(again.place_count == url.place_count && again.cluster == url.cluster);
+        FUZZ_CHECK(strcmp(again.master, url.master) == 0);
     }
     return 0;
 }
