@@ -310,26 +310,32 @@ static bool drain_asks(struct shard *shard, uint32_t from)
  * has arrived which of a page's messages are new (cluster/server.h: server_fence). Nobody but the link waits for that.
  * A ring's worth at most here, too.
  */
-static void drain_tells(struct shard *shard, uint32_t from)
+/* False: not all that there was could be worked. */
+static bool drain_tells(struct shard *shard, uint32_t from)
 {
     struct spsc *ring = mesh_tells(shard->mesh, from, shard->number);
     const struct envelope *tell;
     for (uint32_t i = 0; i <= ring->mask && (tell = spsc_peek(ring)) != NULL; i++) {
         if (tell->kind == TELL_FETCHED && !drain_asks(shard, from)) {
-            return;
+            return false;
         }
         struct envelope copy = *tell;
         spsc_pop(ring);
         work_tell(shard, &copy);
     }
+    return true;
 }
 
 /* Tells first: they make room for the answers to asks. */
 static void drain_mesh(struct shard *shard)
 {
     struct mesh_peers senders = mesh_look(shard->mesh, shard->number);
+    bool all = true;
     for (uint32_t from = mesh_peers_next(&senders, 0); from < PEERS_MAX; from = mesh_peers_next(&senders, from + 1)) {
-        drain_tells(shard, from);
+        all &= drain_tells(shard, from);
+    }
+    if (all) {
+        feeds_told(&shard->feeds, shard->told_ms);
     }
     for (uint32_t from = mesh_peers_next(&senders, 0); from < PEERS_MAX; from = mesh_peers_next(&senders, from + 1)) {
         drain_asks(shard, from);
@@ -402,15 +408,46 @@ static void note_turn(struct shard *shard)
     }
 }
 
-/* The turn, all but its wait. True: there is more to do at once. */
-static bool turn(struct shard *shard)
+/*
+ * What this turn appends belongs to its time or later, and others are told so before the clock is read. What all have
+ * told of what came before is in the rings by now: where these are empty it is known at once, else when they are.
+ */
+static void begin_turn(struct shard *shard)
 {
+    mesh_set_told(shard->mesh, shard->number, shard->owner.told.ms);
     shard->now_us = shard->clock->monotonic_us(shard->clock);
     int64_t wall_ms = shard->clock->wall_ms(shard->clock);
     conns_set_time(&shard->conns, shard->now_us, wall_ms);
     owner_set_time(&shard->owner, wall_ms, shard->now_us);
+    watermark_advance(&shard->owner.told, wall_ms);
+    mesh_set_told(shard->mesh, shard->number, shard->owner.told.ms);
+    if (wall_ms != shard->told_looked_ms) { /* as there are many to be asked */
+        int64_t others_ms = mesh_told(shard->mesh, shard->number);
+        shard->told_ms = others_ms < shard->owner.told.ms ? others_ms : shard->owner.told.ms;
+        shard->told_looked_ms = wall_ms;
+    }
+    struct mesh_peers senders = mesh_look(shard->mesh, shard->number);
+    if (mesh_peers_next(&senders, 0) == PEERS_MAX) {
+        feeds_told(&shard->feeds, shard->told_ms);
+    }
     shard->blocked = false;
+}
 
+/* All is told, as far as there was room. Between two turns nothing is appended. */
+static void end_turn(struct shard *shard)
+{
+    watermark_advance(&shard->owner.told, shard->owner.now_ms);
+    bool all = watermark_pending(&shard->owner.told) == 0;
+    mesh_set_told(shard->mesh, shard->number, all ? INT64_MAX : shard->owner.told.ms);
+    note_drained(shard);
+    note_turn(shard);
+    shard->blocked |= feeds_have_unsent(&shard->feeds) || owner_is_dirty(&shard->owner) || shard->conns.retries.size;
+}
+
+/* The turn, all but its wait. True: there is more to do at once. */
+static bool turn(struct shard *shard)
+{
+    begin_turn(shard);
     take_orders(shard);
     accept_turn(&shard->conns);
     reap(shard);
@@ -424,10 +461,7 @@ static bool turn(struct shard *shard)
     close_turn(&shard->conns);
     sweep(shard);
     mesh_ring_bells(shard->mesh, shard->number);
-
-    note_drained(shard);
-    note_turn(shard);
-    shard->blocked |= feeds_have_unsent(&shard->feeds) || owner_is_dirty(&shard->owner) || shard->conns.retries.size;
+    end_turn(shard);
     return more;
 }
 

@@ -48,7 +48,7 @@ static void tell_ok(struct conns *conns, uint32_t slot, struct span id, const st
                    .recovered = answer->recovered,
                    .epoch = answer->epoch,
                    .offset = answer->offset,
-                   .time_ms = (uint64_t)conns->wall_ms,
+                   .time_ms = conn_safe_time_ms(conns, slot),
                });
 }
 

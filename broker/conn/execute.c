@@ -279,18 +279,11 @@ static void echo_backpressure(struct conns *conns, uint32_t slot)
     }
 }
 
-/* From when a filter may be resumed. 0, not told: there are older messages that it has not been sent yet. */
-static uint64_t safe_time_ms(const struct conns *conns, const struct conn *conn)
-{
-    bool waits = conn->behind || (conn->session && session_at(conns, conn)->replays);
-    return waits ? 0 : (uint64_t)conns->wall_ms;
-}
-
 static void execute_and_reply(struct conns *conns, uint32_t slot, const struct command *command)
 {
     enum reply_error error = REPLY_OK;
     struct reply reply = {
-        .kind = REPLY_KIND_OK, .id = command->id, .time_ms = safe_time_ms(conns, conn_at(conns, slot))};
+        .kind = REPLY_KIND_OK, .id = command->id, .time_ms = conn_safe_time_ms(conns, slot)};
     switch (command->verb) {
     case COMMAND_AUTH:
         error = execute_auth(conns, slot, command->token);

@@ -206,7 +206,6 @@ static void replay_start(struct conns *conns, uint32_t slot, struct replay *repl
                    .recovered = !lost,
                    .epoch = feed->epoch,
                    .offset = feed->tail,
-                   .time_ms = (uint64_t)conns->wall_ms,
                });
 }
 

@@ -125,6 +125,13 @@ void conn_refuse(struct conns *conns, uint32_t slot, struct span id, enum reply_
     }
 }
 
+uint64_t conn_safe_time_ms(const struct conns *conns, uint32_t slot)
+{
+    const struct conn *conn = conn_at(conns, slot);
+    bool waits = conn->behind || (conn->session && session_at(conns, conn)->replays);
+    return waits ? 0 : (uint64_t)conns->feeds->delivered.ms;
+}
+
 void conn_reply_hello(struct conns *conns, uint32_t slot)
 {
     char name[48];

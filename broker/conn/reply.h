@@ -14,6 +14,12 @@ void conn_reply(struct conns *conns, uint32_t slot, const struct reply *reply);
 
 void conn_reply_error(struct conns *conns, uint32_t slot, struct span id, enum reply_error error);
 
+/*
+ * From when the connection's filters may be resumed, ms since 1970: what was published before has been sent to it. 0:
+ * older messages wait for it, alone. As exact as a turn of the shards takes, or a walk over a filter's subscribers.
+ */
+uint64_t conn_safe_time_ms(const struct conns *conns, uint32_t slot);
+
 /* Tells that a command was refused, in the way that the dialect can: raw only by closing. */
 void conn_refuse(struct conns *conns, uint32_t slot, struct span id, enum reply_error error);
 

@@ -16,6 +16,8 @@ struct mesh_peer {
     /* this peer's */
     struct mesh_peers sent_to; /* since it last rang */
     struct mesh_peers unread;  /* senders whose rings it has not emptied */
+    /* written by this peer, each turn; read by others now and then */
+    _Alignas(CACHE_LINE) _Atomic int64_t told_ms;
 };
 static_assert(offsetof(struct mesh_peer, bell) == CACHE_LINE, "all that others write is one line");
 
@@ -48,7 +50,7 @@ bool mesh_init(struct mesh *mesh, uint32_t peer_count, uint32_t slots)
         return false;
     }
     for (uint32_t i = 0; i < peer_count; i++) {
-        mesh->peers[i] = (struct mesh_peer){0};
+        mesh->peers[i] = (struct mesh_peer){.told_ms = INT64_MAX};
     }
     return true;
 }
@@ -170,6 +172,22 @@ bool mesh_sleep(struct mesh *mesh, uint32_t peer)
 void mesh_awake(struct mesh *mesh, uint32_t peer)
 {
     atomic_store_explicit(&mesh->peers[peer].asleep, 0, memory_order_relaxed);
+}
+
+/* Sequentially consistent: what is read of a clock after it is not earlier than what others read before they saw it. */
+void mesh_set_told(struct mesh *mesh, uint32_t peer, int64_t ms)
+{
+    atomic_store(&mesh->peers[peer].told_ms, ms);
+}
+
+int64_t mesh_told(struct mesh *mesh, uint32_t peer)
+{
+    int64_t least = INT64_MAX;
+    for (uint32_t from = 0; from < mesh->peer_count; from++) {
+        int64_t told_ms = atomic_load_explicit(&mesh->peers[from].told_ms, memory_order_acquire);
+        least = from != peer && told_ms < least ? told_ms : least;
+    }
+    return least;
 }
 
 uint64_t mesh_full(const struct mesh *mesh, uint32_t from)

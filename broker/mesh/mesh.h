@@ -80,6 +80,19 @@ static inline struct spsc *mesh_tells(struct mesh *mesh, uint32_t from, uint32_t
  */
 void mesh_ring_bells(struct mesh *mesh, uint32_t from);
 
+/*
+ * What a peer says of its time: all that it has to tell of what came before `ms` (wall clock, since 1970) is in the
+ * rings, and the bells were rung. INT64_MAX: there is nothing, and it begins with nothing before it says otherwise;
+ * as it is at the start. Thread: that of the peer.
+ */
+void mesh_set_told(struct mesh *mesh, uint32_t peer, int64_t ms);
+
+/*
+ * The least of what all others say. Who then looks into its rings finds all that was told of what came before, or has
+ * found it. Thread: that of `peer`.
+ */
+int64_t mesh_told(struct mesh *mesh, uint32_t peer);
+
 /* A set of peers. */
 struct mesh_peers {
     uint64_t words[PEERS_MAX / 64];

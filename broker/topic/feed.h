@@ -31,7 +31,7 @@
  * are to be found again by name and offset.
  *
  * Thread: the shard's. Files: feed.c (table, life), feed_subscribe.c (subscriptions), feed_tell.c (what the owners
- * tell), feed_brake.c (filters' back-pressure), feed_walk.c (walks), feed_cursor.c (cursors and holds).
+ * tell), feed_filter.c (what is told of filters' feeds), feed_walk.c (walks), feed_cursor.c (cursors and holds).
  */
 #ifndef SHOAL_TOPIC_FEED_H
 #define SHOAL_TOPIC_FEED_H
@@ -40,6 +40,7 @@
 #include "base/queue.h"
 #include "base/stats.h"
 #include "base/vector.h"
+#include "base/watermark.h"
 #include "config/config.h"
 #include "mesh/mesh.h"
 #include "mesh/name.h"
@@ -131,6 +132,9 @@ struct filter {
     uint32_t brakes_asked;    /* how many owners were told that */
     uint64_t barrier_offset;  /* of the last message, when a step began */
     uint64_t barrier_bytes;   /* feed.tail_bytes at that time */
+    bool undelivered;         /* stands in feeds.delivered, for messages that are to be walked */
+    uint8_t generation;       /* as such */
+    uint64_t older_until;     /* the last message of that generation; 0: all up to the tail are */
 };
 
 enum feed_state { FEED_NEW, FEED_JOINING, FEED_JOINED, FEED_LEAVING };
@@ -212,6 +216,7 @@ struct feeds {
     uint32_t small_came;         /* messages that those with few subscribers were told of */
     uint32_t small_came_us;      /* came_us of the last of these */
     struct queue unsent;         /* feeds with something to ask */
+    struct watermark delivered;  /* to subscribers of filters that keep up: by when it was published */
     struct feed_answer *answers; /* for conn/execute, in order */
     uint32_t answer_count;
     uint32_t answer_room;
@@ -254,14 +259,19 @@ static inline bool feeds_have_unsent(const struct feeds *feeds)
     return feeds->unsent.first != 0;
 }
 
-/* --- what publishers wait for (feed_brake.c) --- */
+/* --- what is told of filters' feeds (feed_filter.c) --- */
 
-/* A filter's feed has grown: whether publishers have to wait for it now. */
-void feed_brake_grown(struct feeds *feeds, uint32_t number);
-/* All subscribers without a cursor have been sent what there was up to `walked`: whether someone waits for this. */
-void feed_brake_walked(struct feeds *feeds, uint32_t number);
+/* One message more is to be delivered to a filter's subscribers. */
+void feed_filter_grown(struct feeds *feeds, uint32_t number);
+/* All subscribers of a filter without a cursor have been sent what there was up to `walked`. */
+void feed_filter_walked(struct feeds *feeds, uint32_t number);
 /* Tells the owners whether publishers have to wait. False: no room, to be called again. */
-bool feed_brake_send(struct feeds *feeds, uint32_t number);
+bool feed_filter_brake_send(struct feeds *feeds, uint32_t number);
+/* All that was published before this time has been told to this shard. */
+static inline void feeds_told(struct feeds *feeds, int64_t told_ms)
+{
+    watermark_advance(&feeds->delivered, told_ms);
+}
 
 /* --- walks (feed_walk.c), cursors and holds (feed_cursor.c) --- */
 

@@ -139,7 +139,7 @@ static bool filter_send(struct feeds *feeds, uint32_t number, struct feed *feed,
     if (over) {
         feed->filter->behind = false; /* there is nobody left to wait for */
     }
-    bool told = feed_brake_send(feeds, number);
+    bool told = feed_filter_brake_send(feeds, number);
     return (over || send_lanes(feeds, number, feed)) && told;
 }
 
@@ -377,7 +377,6 @@ static void feed_grown(struct feeds *feeds, uint32_t number, struct chunk *chunk
     feed->tail_bytes = tail_bytes;
     if (feed->subscribers.size == 0 && !feed->walk) {
         feed->walked = tail;
-        feed_brake_walked(feeds, number);
         chunk_drop(feed->base);
         feed->base = NULL;
         chunk_drop(chunk);
@@ -424,7 +423,7 @@ static void filter_append(struct feeds *feeds, uint32_t number, const struct fee
     log_trim(log, &limits, 0);
     STATS_ADD(feeds->stats, filter_copies, 1);
     feed_grown(feeds, number, chunk_share(log->newest), log->tail, log->bytes, time_us);
-    feed_brake_grown(feeds, number);
+    feed_filter_grown(feeds, number);
 }
 
 /* Every message of a topic goes into the log of each filter that matches, once for all who follow the filter. */

@@ -248,7 +248,9 @@ static void walked_set(struct feeds *feeds, uint32_t number, uint64_t offset)
     if (feed->owes_walked && offset >= feed->report_at) {
         feed_mark_unsent(feeds, number);
     }
-    feed_brake_walked(feeds, number);
+    if (feed->filter) {
+        feed_filter_walked(feeds, number);
+    }
 }
 
 bool feed_walk_settle(struct feeds *feeds, uint32_t number, uint32_t *published_us)

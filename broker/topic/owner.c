@@ -270,6 +270,7 @@ static void followers_lag(struct owner *owner, struct topic *topic)
         if (!follower->untold) {
             follower->untold = chunk_share(topic->log.newest);
             follower->untold_us = owner->now_us;
+            follower->generation = watermark_begin(&owner->told);
         }
     }
 }
@@ -482,6 +483,14 @@ void owner_work(struct owner *owner, const struct envelope *ask)
 
 /* --- telling --- */
 
+void owner_follower_told(struct owner *owner, struct follower *follower)
+{
+    if (follower->untold) {
+        watermark_end(&owner->told, follower->generation);
+        follower->untold = NULL;
+    }
+}
+
 bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *follower)
 {
     if (!follower->untold && !follower->report_unasked) {
@@ -501,7 +510,7 @@ bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *
     if (!mesh_tell(owner->mesh, owner->shard, follower->shard, &tell)) {
         return false;
     }
-    follower->untold = NULL; /* its reference went with the tell */
+    owner_follower_told(owner, follower); /* the reference went with the tell */
     follower->told = topic->log.tail;
     follower->report_unasked = false;
     return true;

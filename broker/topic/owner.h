@@ -18,7 +18,7 @@
  * asks the followers to report when their subscribers that keep up have been sent all of it; when
  * as much again comes before they have, the answers to publishers (the tickets) are held until then, and a publisher
  * with too much unanswered is not read (conn/execute). Who follows by a filter reads the filter's log, to which any
- * number of topics contribute: the shard that has it counts in the same way (feed_brake.c) and tells the owners when
+ * number of topics contribute: the shard that has it counts in the same way (feed_filter.c) and tells the owners when
  * it falls behind (ASK_BRAKE), and when it no longer is (ASK_RELEASE). Meanwhile, all that the filter matches is held.
  *
  * Other hosts' part in all this is described in remote.h.
@@ -34,6 +34,7 @@
 #include "base/queue.h"
 #include "base/stats.h"
 #include "base/vector.h"
+#include "base/watermark.h"
 #include "config/config.h"
 #include "mesh/mesh.h"
 #include "mesh/name.h"
@@ -58,6 +59,7 @@ struct follower {
     uint8_t state;        /* enum follower_state */
     bool reporting;       /* an ASK_WALKED is awaited */
     bool report_unasked;  /* and it was not told so yet */
+    uint8_t generation;   /* of `untold` in owner.told */
     uint64_t told;        /* position */
     uint32_t untold_us;   /* when message told + 1 was published: the low 32 bits */
     struct chunk *untold; /* reference on the chunk with message told + 1; NULL: all is told */
@@ -101,6 +103,7 @@ struct owner {
     struct filters *braked;      /* value = number of the brake */
     struct idempotency idempotency;
     struct queue dirty;     /* topics with followers to be told */
+    struct watermark told;  /* to all followers: by when it was published */
     struct tickets answers; /* those that found no room in their ring */
     struct slab remotes;
     struct slab parked;
@@ -260,6 +263,9 @@ void owner_mark_dirty(struct owner *owner, uint32_t number);
 
 /* Tells the shard of a follower by filter that the topic is there. False: no room. */
 bool owner_announce(struct owner *owner, uint32_t number, struct follower *follower);
+
+/* Nothing is to be told to a follower any more; what it has of it was given away, or is dropped by the caller. */
+void owner_follower_told(struct owner *owner, struct follower *follower);
 
 /* Tells one follower what it has not been told. False: no room. */
 bool owner_tell_tail(struct owner *owner, struct topic *topic, struct follower *follower);

@@ -37,6 +37,7 @@ static void follower_remove(struct owner *owner, struct topic *topic, uint32_t s
             uint32_t number = *at;
             owner_report_arrived(owner, topic, follower);
             chunk_drop(follower->untold);
+            owner_follower_told(owner, follower);
             *at = follower->next;
             slab_give(&owner->followers, number);
             STATS_SET(owner->stats, followers, owner->followers.used);

@@ -66,6 +66,8 @@ static void check_shard(struct verdict *verdict, struct shard *shard)
         {"filters at the owner", filters_count(shard->owner.filters)},
         {"topics that are dirty", shard->owner.dirty.first},
         {"answers that wait", shard->owner.answers.first != NULL},
+        {"messages that were not told", watermark_pending(&shard->owner.told)},
+        {"messages of filters that were not delivered", watermark_pending(&shard->feeds.delivered)},
         {"filters that publishers wait for", shard->owner.brakes.used},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

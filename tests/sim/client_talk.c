@@ -46,6 +46,20 @@ static void ended(struct client *client, struct follow *follow)
     follow_end(follow);
 }
 
+/*
+ * An answer had a time: all that was published before it has come. To another host, whose clock is another one, it says
+ * less.
+ */
+static void told_time(const struct clients *clients, struct client *client, uint64_t time_ms)
+{
+    for (uint32_t i = 0; i < FOLLOWS_MAX && time_ms && !clients->record->federated; i++) {
+        struct follow *follow = &client->follows[i];
+        if (follow_flows(follow) && follow->wild) {
+            follow->since_ms = time_ms;
+        }
+    }
+}
+
 /* In JSON a publish is answered by ok. */
 static void ok(struct clients *clients, struct client *client, struct request *request, const struct reply *reply)
 {
@@ -57,7 +71,8 @@ static void ok(struct clients *clients, struct client *client, struct request *r
     case REQUEST_SUBSCRIBE:
         clients->resumes += reply->has_recovered;
         follow_begin(follow, clients->record, reply->epoch, reply->offset, reply->has_recovered, reply->recovered);
-        follow->since_ms = follow->since_ms ? follow->since_ms : reply->time_ms;
+        follow->since_ms = follow->since_ms ? follow->since_ms : client->hello_ms;
+        told_time(clients, client, reply->time_ms);
         break;
     case REQUEST_UNSUBSCRIBE:
         ended(client, follow);
@@ -120,6 +135,7 @@ static void answer(struct clients *clients, struct client *client, const struct 
     } else if (reply->kind == REPLY_KIND_ERROR) {
         refused(clients, client, request, reply->error);
     } else { /* pong */
+        told_time(clients, client, reply->time_ms);
         request->kind = REQUEST_NONE;
     }
 }
@@ -221,6 +237,7 @@ static void reply_works(struct clients *clients, struct client *client, const st
           (unsigned long long)reply->to_offset, reply->error, reply->reason);
     switch (reply->kind) {
     case REPLY_KIND_HELLO:
+        client->hello_ms = reply->time_ms;
         break;
     case REPLY_KIND_MESSAGE:
         message(clients, client, reply);

@@ -76,6 +76,7 @@ struct client {
     bool binary;        /* TALK */
     struct buffer said; /* TALK: commands that wait for their message */
     uint8_t topic;      /* RAW pub, POST, READ */
+    uint64_t hello_ms;  /* TALK: the broker's time when it came */
     uint32_t next_id;
     uint32_t resets;
     int64_t stalled_until_us;

@@ -101,7 +101,7 @@ static void gap_of_return(struct follow *follow, struct record *record, uint32_t
     follow->anew_at[topic] = of_epoch ? record->step : follow->anew_at[topic];
     follow->tops[topic] = follow->starts[topic] = to;
     follow->epochs[topic] = 0;
-    follow->state = FOLLOW_LIVE;
+    follow->state = follow->state == FOLLOW_LOST ? FOLLOW_LIVE : follow->state; /* after the first it may be ending */
 }
 
 /*

@@ -165,6 +165,44 @@ static void json_subscriber_is_told_all(void **state)
     host_stop();
 }
 
+/*
+ * A filter may be resumed from the time of a pong. So this is not the present one as long as what was published before
+ * has not been sent to all: here to the last of more subscribers than a turn has deliveries.
+ */
+static void pong_has_no_time_before_all_is_delivered(void **state)
+{
+    (void)state;
+    enum { OTHERS = TURN_DELIVERIES_MAX + 100 };
+    host_make(&(struct host_setup){.text = "", .slots = OTHERS + 64, .buffers = 64, .batch = 64});
+    for (int i = 0; i < OTHERS; i++)
+        CONNECT(GET_ALL);
+    uint32_t client = CONNECT(GET_JSON), writer = sim_connect(host.network, 0);
+    SAY(client, "\x81\xA5\0\0\0\0{\"op\":\"subscribe\",\"id\":1,\"topic\":\"#\"}");
+    hear(client);
+    sim_advance(host.network, 50000);
+    assert_int_equal(sim_client_write(host.network, writer, POST_HI, strlen(POST_HI)), strlen(POST_HI));
+    io_wait(host.room, 0);
+    turns(1);
+    const struct clock *clock = sim_clock(host.network);
+    long long published_ms = clock->wall_ms(clock);
+    assert_int_equal(hear(client), 0);
+    for (int i = 0; i < 2; i++) {
+        sim_advance(host.network, 50000);
+        sim_client_write(host.network, client, "\x81\x94\0\0\0\0{\"op\":\"ping\",\"id\":2}", 26);
+        io_wait(host.room, 0);
+        turns(1);
+        hear(client);
+        const char *time = strstr(input, "\"op\":\"pong\"") ? strstr(input, "\"time_ms\":") : NULL;
+        assert_non_null(time);
+        bool after = atoll(time + 10) > published_ms;
+        assert_int_equal(after, i == 1);
+        turns(20);
+        hear(client);
+        assert_int_equal(strstr(input, "\"data\":\"hi\"") != NULL, i == 0);
+    }
+    host_stop();
+}
+
 /* --- how they end --- */
 
 static void close_is_answered_and_the_slot_is_free(void **state)
@@ -650,6 +688,7 @@ int main(void)
         cmocka_unit_test(requests_are_answered_one_after_another),
         cmocka_unit_test(bad_request_ends_its_connection_alone),
         cmocka_unit_test(json_subscriber_is_told_all),
+        cmocka_unit_test(pong_has_no_time_before_all_is_delivered),
         cmocka_unit_test(close_is_answered_and_the_slot_is_free),
         cmocka_unit_test(broken_frame_is_told_and_ends),
         cmocka_unit_test(silent_peer_is_let_go_after_the_close),

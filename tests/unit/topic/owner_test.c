@@ -163,6 +163,40 @@ static void full_ring_only_delays(void **state)
     host_destroy(host);
 }
 
+/*
+ * Up to when everything was told, at the owner, and delivered, at the filter's feed: not beyond a message whose topic
+ * has still to be made known to the follower, nor beyond one that no subscriber has been sent.
+ */
+static void watermarks_wait_for_what_is_on_its_way(void **state)
+{
+    (void)state;
+    struct host *host = host_create(2, 64, NULL);
+    struct watermark *told = &host->peers[0]->owner.told, *delivered = &host->peers[1]->feeds.delivered;
+    host_subscribe(host, 1, 7, LANE_RAW, "a/#", from_new);
+    host_settle(host);
+    for (int64_t ms = 10; ms < 100; ms += 10) {
+        watermark_advance(told, ms);
+        watermark_advance(delivered, ms);
+        assert_int_equal(told->ms, ms);
+        assert_int_equal(delivered->ms, ms);
+        host_publish(host, 0, host_name_of(host, 0, ms % 20 ? "a/young" : "a/old"), "x");
+        host_turn(host, 0);
+        watermark_advance(told, ms + 1);
+        watermark_advance(told, ms + 2);
+        assert_in_range(told->ms, ms, watermark_pending(told) ? ms : ms + 2);
+        assert_int_equal(watermark_pending(told), ms == 10 || ms == 20); /* the topic is new */
+        host_settle(host);
+        assert_int_equal(watermark_pending(told), 0);
+        watermark_advance(delivered, ms + 1);
+        watermark_advance(delivered, ms + 2);
+        assert_int_equal(delivered->ms, ms);
+        host_deliver(host, 1, NULL, NULL);
+        assert_int_equal(watermark_pending(delivered), 0);
+    }
+    host_settle(host);
+    host_destroy(host);
+}
+
 /* --- filters --- */
 
 struct seen {
@@ -462,6 +496,7 @@ int main(void)
         cmocka_unit_test(follower_comes_and_goes),
         cmocka_unit_test(many_messages_are_one_tell),
         cmocka_unit_test(full_ring_only_delays),
+        cmocka_unit_test(watermarks_wait_for_what_is_on_its_way),
         cmocka_unit_test(filter_follows_topics_as_they_come),
         cmocka_unit_test(join_of_a_topic_that_was_not_announced_yet),
         cmocka_unit_test(history_is_reached_or_what_is_lost_is_told),
