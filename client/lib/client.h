@@ -80,6 +80,7 @@ struct shoal_client {
     struct bytes control; /* records that go out before all others: auth */
     /* of the broker that was connected last */
     struct window_broker broker; /* instance 0: none yet */
+    uint64_t hello_ms;           /* its time then, ms since 1970 */
     uint32_t payload_bytes_max;
 };
 

@@ -97,6 +97,7 @@ static void hello(struct shoal_client *client, const struct reply *reply)
     window_rewind(&client->window);
     client_reports(client);
     client->broker = greeting.broker;
+    client->hello_ms = reply->time_ms;
     client->payload_bytes_max = reply->payload_bytes_max;
     client_unlock(client);
     client->greeted = true;
@@ -172,7 +173,7 @@ static bool establish(struct shoal_client *client, struct shoal_subscription *su
         subscription->restarts || (!anew && subscription->wild && subscription->instance != client->broker.instance);
     if (anew) {
         positions_free(&subscription->positions);
-        subscription->since_ms = reply->time_ms;
+        subscription->since_ms = reply->time_ms ? reply->time_ms : client->hello_ms; /* older messages are to come */
     }
     bool gap_follows = !anew && reply->has_recovered && !reply->recovered;
     if (!subscription->wild && !gap_follows) /* else the gap moves it: if the link is cut before, it is told again */
