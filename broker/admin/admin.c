@@ -17,8 +17,6 @@
 #include "base/logger.h"
 #include "io/listen.h"
 
-#define CONNECTIONS_MAX      64
-#define CONNECTION_IDLE_S    30
 #define ADMIN_TOKEN_MIN      16
 #define POLL_BUSY_MS         10
 #define POLL_IDLE_MS         500
@@ -80,7 +78,7 @@ static const char *bind_socket(struct admin *admin, const struct config_address 
 {
     const char *problem = NULL;
     admin->socket = io_listen_socket((const struct sockaddr *)&address->socket, address->socket_size, false,
-                                     CONNECTIONS_MAX, &problem);
+                                     VISITORS_MAX, &problem);
     if (admin->socket < 0) {
         return problem_of("admin.address", address->text, problem);
     }
@@ -197,6 +195,7 @@ static void *serve(void *argument)
         admin->now_ms = monotonic_ms();
         look_at_turns(admin);
         MHD_run(admin->daemon);
+        visitors_turn(admin);
         bool busy = jobs_turn(admin);
         if (!admin->resumed) {
             wait_for_something(admin, busy);
@@ -221,11 +220,13 @@ bool admin_start(struct admin *admin, const struct admin_broker *broker)
 {
     admin->broker = *broker;
     admin->started_ms = clock_of_host.wall_ms(&clock_of_host);
-    admin->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, http_answer, admin,
-        MHD_OPTION_EXTERNAL_LOGGER, log_library, admin, MHD_OPTION_LISTEN_SOCKET, admin->socket,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)CONNECTION_IDLE_S, MHD_OPTION_NOTIFY_COMPLETED, http_completed, admin, MHD_OPTION_END);
+    admin->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, http_answer,
+                         admin, MHD_OPTION_EXTERNAL_LOGGER, log_library, admin, MHD_OPTION_LISTEN_SOCKET, admin->socket,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)VISITORS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                         (unsigned)VISITORS_EACH, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(VISITOR_IDLE_MS / 1000),
+                         MHD_OPTION_NOTIFY_COMPLETED, http_completed, admin, MHD_OPTION_NOTIFY_CONNECTION,
+                         visitor_notice, admin, MHD_OPTION_END);
     if (!admin->daemon) {
         return false;
     }

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "admin/routes.h"
-#include "base/check.h"
 #include "cluster/link.h"
 #include "cluster/link_stats.h"
 #include "cluster/report.h"
@@ -41,6 +40,7 @@ static json_t *time_json(int64_t us, int64_t us_each)
     return us < 0 ? json_null() : json_integer((json_int_t)(us / us_each));
 }
 
+/* NULL: no memory; so of those that follow. */
 static json_t *server_json(const struct link_report_server *server)
 {
     json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:b}", //
@@ -56,7 +56,6 @@ static json_t *server_json(const struct link_report_server *server)
                             "generation", server->generation,                               //
                             "problem", server->reason,                                      //
                             "blocked", server->blocked);
-    CHECK_MSG(out, "no memory for an answer of the admin port");
     json_object_set_new(out, "state_ms", time_json(server->state_us, 1000));
     json_object_set_new(out, "retry_ms",
                         server->state == SERVER_AWAY ? time_json(server->retry_us, 1000) : json_null());
@@ -109,11 +108,13 @@ static json_t *counters_json(const struct link_stats *stats)
     return out;
 }
 
+/* To be freed. */
 static struct link_report *report_of(const struct link *link)
 {
     struct link_report *report = malloc(sizeof *report);
-    CHECK_MSG(report, "no memory for an answer of the admin port");
-    link_report(link, report);
+    if (report) {
+        link_report(link, report);
+    }
     return report;
 }
 
@@ -130,7 +131,6 @@ static json_t *map_json(const struct link_report *report)
                             "covered", (json_int_t)report->slots_covered, //
                             "from", report->map_from,                     //
                             "problem", report->map_problem);
-    CHECK_MSG(out, "no memory for an answer of the admin port");
     json_object_set_new(out, "age_ms", time_json(report->map_age_us, 1000));
     return out;
 }
@@ -138,14 +138,18 @@ static json_t *map_json(const struct link_report *report)
 static json_t *cluster_json(const struct link *link)
 {
     struct link_report *report = report_of(link);
+    if (!report) {
+        return NULL;
+    }
     qsort(report->nodes, report->node_count, sizeof *report->nodes, by_name);
     json_t *servers = json_array();
     json_t *nodes = json_array();
+    bool all = true;
     for (uint32_t i = 0; i < report->server_count; i++) {
-        json_array_append_new(servers, server_json(&report->servers[i]));
+        all &= json_array_append_new(servers, server_json(&report->servers[i])) == 0;
     }
     for (uint32_t i = 0; i < report->node_count; i++) {
-        json_array_append_new(nodes, node_json(&report->nodes[i]));
+        all &= json_array_append_new(nodes, node_json(&report->nodes[i])) == 0;
     }
     char why[LINK_REASON_MAX];
     bool ready = link_is_ready(link, why, sizeof why); /* not the report's, which is a moment older */
@@ -160,9 +164,13 @@ static json_t *cluster_json(const struct link *link)
                             "servers", servers,                              //
                             "figures", counters_json(link_stats(link)));
     if (report->sharded) {
-        json_object_set_new(out, "map", map_json(report));
+        all &= json_object_set_new(out, "map", map_json(report)) == 0;
     }
     free(report);
+    if (!all) {
+        json_decref(out);
+        return NULL;
+    }
     return out;
 }
 
@@ -249,10 +257,14 @@ static void write_servers(FILE *out, const struct link_report *report)
     }
 }
 
-void federation_metrics(FILE *out, const struct link *link)
+bool federation_metrics(FILE *out, const struct link *link)
 {
     struct link_report *report = report_of(link);
+    if (!report) {
+        return false;
+    }
     write_figures(out, link_stats(link));
     write_servers(out, report);
     free(report);
+    return true;
 }

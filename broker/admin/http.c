@@ -228,9 +228,8 @@ enum MHD_Result http_answer(void *admin, struct MHD_Connection *connection, cons
 
 void http_completed(void *admin, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
 {
-    (void)admin;
-    (void)connection;
     (void)code;
+    visitor_was_served(admin, connection);
     struct request *request = *state;
     if (request) {
         if (!request->body_is_static) {

@@ -23,7 +23,8 @@ void metrics_answer(struct request *request, const char *rest);
 
 /* federation.c: Redis servers and other hosts; the metrics of both. */
 void federation_cluster(struct request *request, const char *rest);
-void federation_metrics(FILE *out, const struct link *link);
+/* False: no memory. */
+bool federation_metrics(FILE *out, const struct link *link);
 
 /* page.c */
 void page_answer(struct request *request, const char *rest);

@@ -19,6 +19,8 @@
 #include "admin/admin.h"
 #include "admin/inspection.h"
 
+#define VISITORS_MAX     64 /* connections; more wait to be accepted */
+#define VISITORS_EACH    32 /* of one address; more are closed */
 #define JOBS_MAX         16
 #define JOB_TIMEOUT_MS   5000
 #define ADMIN_TOKEN_MAX  255
@@ -34,6 +36,19 @@ struct request {
     char *body; /* from malloc() */
     size_t body_size;
     bool body_is_static;
+};
+
+/*
+ * How long one request may take, from when the connection was accepted or the last answer had gone out to when the next
+ * one has: else who sends a byte now and then would keep others out. Who is idle is closed before that.
+ */
+#define VISITOR_IDLE_MS    30000
+#define VISITOR_REQUEST_MS 40000
+
+struct visitor {
+    bool here;
+    int descriptor; /* the library's */
+    int64_t since_ms;
 };
 
 enum job_state { JOB_FREE, JOB_SENDING, JOB_ASKED, JOB_LATE };
@@ -71,6 +86,7 @@ struct admin {
     pthread_t thread;
     bool running;
     /* the port's thread */
+    struct visitor visitors[VISITORS_MAX];
     struct job jobs[JOBS_MAX];
     int64_t now_ms; /* monotonic, of this turn of the loop */
     bool resumed;   /* in this turn of the loop: the library has to be run for it */
@@ -89,7 +105,17 @@ enum MHD_Result http_answer(void *admin, struct MHD_Connection *connection, cons
 void http_completed(void *admin, struct MHD_Connection *connection, void **request,
                     enum MHD_RequestTerminationCode code);
 
-/* The answer to a request: takes the JSON. */
+/* --- connections (visitor.c) --- */
+
+/* What the library calls when one comes and goes. */
+void visitor_notice(void *admin, struct MHD_Connection *connection, void **state,
+                    enum MHD_ConnectionNotificationCode what);
+/* A request has ended. */
+void visitor_was_served(struct admin *admin, struct MHD_Connection *connection);
+/* Ends those that take too long. */
+void visitors_turn(struct admin *admin);
+
+/* The answer to a request: takes the JSON. NULL: 500, it could not be made. */
 void request_answer_json(struct request *request, int status, json_t *body);
 /* An error as all of Shoal's HTTP tells them. */
 void request_answer_problem(struct request *request, int status, const char *code, const char *message, bool retry);

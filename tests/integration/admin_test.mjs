@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import http from 'node:http';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 
 import { Broker, runShoald, SHARD_COUNTS, withBroker } from './harness/broker.mjs';
@@ -234,6 +235,20 @@ test('levers are out of reach of other origins, and nothing is answered to a reb
         });
         assert.equal(preflight.status, 405);
         assert.equal(preflight.headers['access-control-allow-origin'], undefined);
+    }));
+
+test('who sends a byte now and then does not keep others out', () =>
+    withBroker({ shards: 1 }, async (broker) => {
+        const [host, port] = broker.admin.split(':');
+        const drip = () =>
+            new Promise((resolve) => {
+                const socket = connect({ host, port, localAddress: '127.0.0.2' });
+                socket.on('close', () => resolve('closed')).on('error', () => {});
+                socket.write('GET /', () => resolve(socket));
+            });
+        const dripping = await Promise.all(Array.from({ length: 80 }, drip));
+        assert.equal((await ask(broker, '/healthz')).status, 200);
+        for (const socket of dripping) if (socket !== 'closed') socket.destroy();
     }));
 
 test('what is asked wrongly is told so', () =>
