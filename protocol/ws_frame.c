@@ -34,6 +34,9 @@
 #define LENGTH_16      126
 #define LENGTH_64      127
 
+/* Of a deflated message of few bytes: its end, and a block's head. */
+#define DEFLATED_OVERHEAD_BYTES 64
+
 /* ---- writing ---- */
 
 static void store_big_endian(char *out, uint64_t number, size_t size)
@@ -278,7 +281,10 @@ static enum reader_error message_extend(struct ws_reader *reader)
         reader->utf8 = UTF8_START;
         reader->begun = false;
     }
-    if (reader->payload_left > reader->message_bytes_max - reader->message_bytes)
+    uint64_t most = reader->message_bytes_max;
+    if (reader->compressed) /* what can't be deflated grows: by an eighth where the peer has the least memory for it */
+        most += reader->message_bytes_max / 8 + DEFLATED_OVERHEAD_BYTES;
+    if (reader->payload_left > most - reader->message_bytes)
         return READER_TOO_BIG;
     reader->message_bytes += reader->payload_left;
     return READER_OK;

@@ -130,7 +130,8 @@ void ws_reader_init(struct ws_reader *reader, enum ws_role role, uint64_t messag
  *  - Each message ends with exactly one DATA event that has `last`; an unfragmented one that is wholly in `bytes`
  *    is one event with first and last.
  *  - Text that is not compressed is checked as it comes: 1007 at the first byte that can't be UTF-8 (RFC 6455 8.1).
- *  - A message over message_bytes_max is a 1009 as soon as a header announces it (compressed: by its compressed size).
+ *  - A message over message_bytes_max is a 1009 as soon as a header announces it. A compressed one may have an eighth
+ *    more, as what can't be compressed grows: whoever inflates it sees what it really has.
  *  - After WS_EVENT_CLOSE all that follows is taken and ignored (5.5.1); after WS_EVENT_ERROR, the same error again.
  */
 size_t ws_reader_feed(struct ws_reader *reader, char *bytes, size_t size, struct ws_event *event);

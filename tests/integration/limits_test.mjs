@@ -2,6 +2,7 @@
  * limits_test: every limit is reached, refused with its own error, counted, and let go of again.
  */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 
 import { withBroker } from './harness/broker.mjs';
@@ -101,6 +102,20 @@ over(
         await fragments.sendFrame({ fin: false, opcode: OPCODE.CONTINUATION, payload: 'x'.repeat(6000) });
         assert.equal((await fragments.readClose()).code, 1009);
         assert.equal((await broker.stats()).publishes, 0);
+    },
+);
+
+over(
+    'limits.message_bytes is what a message has, be it deflated to more',
+    { 'limits.message_bytes': '64K' },
+    async (broker) => {
+        const client = await RawClient.open(broker, 'chance', {}, { deflate: { memLevel: 1 } });
+        const publisher = await RawClient.open(broker, 'chance', { mode: 'pub' }, { deflate: { threshold: 0 } });
+        const bytes = randomBytes(65_536);
+        publisher.socket.send(bytes);
+        assert.deepEqual(Buffer.from(await client.inbox.take()), bytes);
+        publisher.socket.send(Buffer.concat([bytes, Buffer.of(0)]));
+        assert.equal(await publisher.closeCode(), 1009);
     },
 );
 

@@ -536,7 +536,7 @@ static void test_limit(void **unused)
     expect(&ten, "B(0123456789)B(01234ping(a ping does not count)56789)");
     add("\x82\x8bmask", 6); /* at the header: no payload is needed */
     expect(&ten, "error(1009)");
-    add("\xC2\x8bmask", 6); /* compressed too */
+    add("\xC2\xCCmask", 6); /* compressed, with what that may add: 10 + 1 + 64 */
     expect(&ten, "error(1009)");
     FRAME(0x02, "01234");
     add("\x80\x86mask", 6);
