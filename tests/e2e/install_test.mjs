@@ -42,6 +42,16 @@ before(() => {
 });
 after(() => rmSync(root, { recursive: true, force: true }));
 
+test('elsewhere, what names the place names that one', () => {
+    const prefix = join(root, 'elsewhere');
+    run('cmake', ['--install', BUILD, '--prefix', prefix]);
+    const library = run('find', [prefix, '-name', 'shoal.pc']);
+    assert.match(readFileSync(library, 'utf8'), new RegExp(`^prefix=${prefix}$`, 'm'));
+    const unit = readFileSync(join(prefix, 'lib/systemd/system/shoald.service'), 'utf8');
+    assert.match(unit, new RegExp(`^ExecStart=${prefix}/bin/shoald `, 'm'));
+    rmSync(prefix, { recursive: true });
+});
+
 test('programs, manual pages and completion are there', () => {
     assert.match(run(installed('bin/shoald'), ['--version']), /^shoald \d/);
     assert.match(run(installed('bin/shoal'), ['completion', 'bash']), /complete /);
