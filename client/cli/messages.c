@@ -31,6 +31,7 @@ struct session {
     bool connected;     /* callbacks': once at least */
     bool cut;           /* callbacks': and told so */
     uint64_t seen;      /* callbacks': messages printed */
+    _Atomic uint64_t lines_failed;
     bool terminal;
 };
 
@@ -104,7 +105,7 @@ static void on_state(struct shoal_client *client, const struct shoal_state_chang
 static enum shoal_error options_fill(struct shoal_options *options, struct session *session)
 {
     enum shoal_error error = shoal_options_set_on_state(options, on_state, session);
-    if (!error && session->options->url) {
+    if (!error) {
         error = shoal_options_set_url(options, session->options->url);
     }
     if (!error && session->options->token) {
@@ -125,7 +126,8 @@ static int session_open(struct session *session)
         error = shoal_connect(options, &session->client);
     }
     shoal_options_destroy(options);
-    return error ? fail(status_of(error), session->command, "%s", shoal_error_message(error)) : EXIT_DONE;
+    return error ? fail(status_of(error), session->command, "%s: %s", session->options->url, shoal_error_message(error))
+                 : EXIT_DONE;
 }
 
 /* --- pub --- */
@@ -140,14 +142,35 @@ static enum shoal_kind kind_of(const struct options *options, const char *payloa
                                                 : SHOAL_BINARY;
 }
 
+/* What a publish was, until it is acknowledged. */
+struct published {
+    struct session *session;
+    uint64_t line; /* of standard input; 0: it was none */
+};
+
+/* Takes it. Of lines only the first that failed is told of by itself: one cut may be the end of many. */
+static void publish_failed(struct published *published, enum shoal_error error)
+{
+    char what[32] = "";
+    if (published->line) {
+        snprintf(what, sizeof what, "line %llu", (unsigned long long)published->line);
+    }
+    if (!published->line || atomic_fetch_add(&published->session->lines_failed, 1) == 0) {
+        note_failure(published->session, error, what);
+    }
+    free(published);
+}
+
 static void on_ack(struct shoal_client *client, enum shoal_error error, struct shoal_position position, void *context)
 {
     (void)client;
-    struct session *session = context;
+    struct published *published = context;
+    const struct session *session = published->session;
     if (error) {
-        note_failure(session, error, "");
+        publish_failed(published, error);
         return;
     }
+    free(published);
     char text[SHOAL_POSITION_TEXT_SIZE];
     shoal_position_write(position, text);
     if (session->options->json) {
@@ -157,17 +180,23 @@ static void on_ack(struct shoal_client *client, enum shoal_error error, struct s
     }
 }
 
-static void publish(struct session *session, const char *payload, size_t size)
+static void publish(struct session *session, const char *payload, size_t size, uint64_t line)
 {
+    struct published *published = malloc(sizeof *published);
+    if (!published) {
+        note_failure(session, SHOAL_ERROR_MEMORY, "");
+        return;
+    }
+    *published = (struct published){session, line};
     const struct options *options = session->options;
     const char *topic = options->arguments[0];
     enum shoal_kind kind = kind_of(options, payload, size);
     enum shoal_error error = options->key
                                  ? shoal_publish_keyed(session->client, topic, options->key, strlen(options->key),
-                                                       payload, size, kind, on_ack, session)
-                                 : shoal_publish(session->client, topic, payload, size, kind, on_ack, session);
+                                                       payload, size, kind, on_ack, published)
+                                 : shoal_publish(session->client, topic, payload, size, kind, on_ack, published);
     if (error) {
-        note_failure(session, error, "");
+        publish_failed(published, error);
     }
 }
 
@@ -190,17 +219,20 @@ static void publish_input(struct session *session)
         got = fread(bytes + size, 1, room - size, stdin);
         size += got;
     } while (got > 0);
-    publish(session, bytes, size);
+    publish(session, bytes, size, 0);
     free(bytes);
 }
 
+/* Each position is shown as soon as it is known, also to a pipe: who publishes by lines may do so for days. */
 static void publish_lines(struct session *session)
 {
     char *text = NULL;
     size_t room = 0;
     ssize_t size;
+    uint64_t line = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     while (atomic_load(&session->status) == EXIT_DONE && (size = getline(&text, &room, stdin)) >= 0) {
-        publish(session, text, (size_t)size - (size > 0 && text[size - 1] == '\n'));
+        publish(session, text, (size_t)size - (size > 0 && text[size - 1] == '\n'), ++line);
     }
     free(text);
 }
@@ -219,15 +251,23 @@ int command_pub(const struct options *options)
     if (options->lines) {
         publish_lines(&session);
     } else if (options->argument_count > 1) {
-        publish(&session, options->arguments[1], strlen(options->arguments[1]));
+        publish(&session, options->arguments[1], strlen(options->arguments[1]), 0);
     } else {
         publish_input(&session);
     }
     enum shoal_error error = shoal_flush(session.client, options->timeout_ms);
-    if (error && atomic_load(&session.status) == EXIT_DONE) {
+    if (error == SHOAL_ERROR_TIMEOUT) {
+        fprintf(stderr, "shoal pub: not all was acknowledged within %g s (--timeout)\n", options->timeout_ms / 1e3);
+        atomic_store(&session.status, EXIT_TIMEOUT);
+    } else if (error && atomic_load(&session.status) == EXIT_DONE) {
         note_failure(&session, error, "");
     }
     shoal_close(session.client);
+    uint64_t more = atomic_load(&session.lines_failed);
+    if (more > 1) {
+        fprintf(stderr, "shoal pub: %llu more %s not acknowledged\n", (unsigned long long)(more - 1),
+                more == 2 ? "line was" : "lines were");
+    }
     return atomic_load(&session.status);
 }
 

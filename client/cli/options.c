@@ -167,7 +167,7 @@ int options_read(struct options *options, const char *command, uint32_t allowed,
     struct option longs[OPTION_COUNT + 1];
     char shorts[2 * OPTION_COUNT + 2];
     *options = (struct options){
-        .url = environment("SHOAL_URL", NULL),
+        .url = environment("SHOAL_URL", "ws://127.0.0.1:7070"),
         .token = environment("SHOAL_TOKEN", NULL),
         .admin = environment("SHOAL_ADMIN", "http://127.0.0.1:7071"),
         .admin_token = environment("SHOAL_ADMIN_TOKEN", NULL),

@@ -161,6 +161,25 @@ test('sub goes on by itself when the broker has been away', async () => {
     await again.stop();
 });
 
+test('pub --lines says which line it was', () =>
+    withBroker({ shards: 1 }, async (broker) => {
+        const lines = { input: '{"n":1}\n{"n":2}\n{\n{"n":4}\n' };
+        const result = await shoal(broker, ['pub', '--lines', '--type', 'json', 'a'], lines);
+        assert.equal(result.status, STATUS.USAGE);
+        assert.match(result.errors, /line 3: .*JSON/);
+        assert.match(result.output, /^[0-9a-f]{16}:1\n[0-9a-f]{16}:2\n/);
+
+        const running = start(broker, ['pub', '--lines', '--timeout', '0.5', 'a'], { input: null });
+        running.child.stdin.write('one\n');
+        assert.match(await running.lines.take(), /:\d$/); // at once, although it is a pipe
+        broker.clients.delete(running);
+        await broker.stop();
+        running.child.stdin.end('two\nthree\n');
+        assert.equal(await running.ended, STATUS.TIMEOUT);
+        assert.match(running.errors, /not all was acknowledged within 0.5 s/);
+        assert.match(running.errors, /line 2: .*\n.* 1 more line was not acknowledged/);
+    }));
+
 test('what the admin port knows, as tables and as JSON', () =>
     withBroker({ shards: 2, set: HISTORY }, async (broker) => {
         const client = await JsonClient.open(broker);
