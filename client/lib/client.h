@@ -108,6 +108,9 @@ static inline bool client_in_callback(const struct shoal_client *client)
 /* Why nothing can be asked of the client; SHOAL_OK: it can. With the lock. */
 enum shoal_error client_usable(const struct shoal_client *client);
 
+/* Shows the token on the connection that there is. SHOAL_OK, _MEMORY. With the lock. */
+enum shoal_error client_show_token(struct shoal_client *client);
+
 /* Wakes the own thread if it sleeps. With the lock. */
 void client_wake(struct shoal_client *client);
 

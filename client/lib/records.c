@@ -108,6 +108,11 @@ static void hello(struct shoal_client *client, const struct reply *reply)
     snprintf(node, sizeof node, "%.*s", (int)reply->node.size, reply->node.size ? reply->node.data : "");
     worker_set_state(
         client, &(struct shoal_state_change){.state = SHOAL_CONNECTED, .detail = "", .server = server, .node = node});
+    client_lock(client);
+    if (strcmp(client->token, client->link_token) !=
+        0) /* set since the handshake began. No memory: with the next one */
+        client_show_token(client);
+    client_unlock(client);
 }
 
 /* --- publishes --- */

@@ -78,8 +78,7 @@ struct shoal_position shoal_subscription_position(struct shoal_subscription *sub
 
 /* --- the token --- */
 
-/* Shows the token on the connection that there is. With the lock. */
-static enum shoal_error show_token(struct shoal_client *client)
+enum shoal_error client_show_token(struct shoal_client *client)
 {
     char id[BIN_ID_SIZE];
     bin_id_write(ID_AUTH, id);
@@ -103,7 +102,7 @@ enum shoal_error shoal_set_token(struct shoal_client *client, const char *token)
     if (!error && !token_set(client->token, token))
         error = SHOAL_ERROR_ARGUMENT;
     if (!error && client->state == SHOAL_CONNECTED)
-        error = show_token(client);
+        error = client_show_token(client);
     if (!error) {
         client->revived = client->state == SHOAL_FAILED;
         client_wake(client);
