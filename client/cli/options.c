@@ -181,8 +181,10 @@ int options_read(struct options *options, const char *command, uint32_t allowed,
             return fail(EXIT_USAGE, command, "%s needs a value", argv[optind - 1]);
         }
         if (given == '?') {
-            return fail(EXIT_USAGE, command, "there is no option %s here: see shoal help %s", argv[optind - 1],
-                        command);
+            const char letter[] = {'-', (char)optopt, 0}; /* it may be one of several in a word */
+            bool is_letter = optopt > 0 && optopt < 256;
+            return fail(EXIT_USAGE, command, "there is no option %s here: see shoal help %s",
+                        is_letter ? letter : argv[optind - 1], command);
         }
         enum cli_option option = option_of(given);
         if (!option_set(options, option, optarg)) {
