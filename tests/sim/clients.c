@@ -152,7 +152,9 @@ void client_refused(struct clients *clients, struct request *request, bool perha
 
 static bool sabotage_begins(struct clients *clients, const struct follow *follow)
 {
-    return !clients->sabotaged && clients->record->delivered >= clients->sabotage_at && !follow->wild &&
+    bool over = clients->sabotage == SABOTAGE_DEAF && clients->sabotage_follow && /* it has left: another one is deaf */
+                clients->sabotage_follow->state != FOLLOW_LIVE;
+    return (!clients->sabotaged || over) && clients->record->delivered >= clients->sabotage_at && !follow->wild &&
            !follow->jumps && follow->state == FOLLOW_LIVE;
 }
 
