@@ -282,8 +282,7 @@ static void echo_backpressure(struct conns *conns, uint32_t slot)
 static void execute_and_reply(struct conns *conns, uint32_t slot, const struct command *command)
 {
     enum reply_error error = REPLY_OK;
-    struct reply reply = {
-        .kind = REPLY_KIND_OK, .id = command->id, .time_ms = conn_safe_time_ms(conns, slot)};
+    struct reply reply = {.kind = REPLY_KIND_OK, .id = command->id, .time_ms = conn_safe_time_ms(conns, slot)};
     switch (command->verb) {
     case COMMAND_AUTH:
         error = execute_auth(conns, slot, command->token);

@@ -443,7 +443,7 @@ static void answers_wait_for_a_filter_that_is_behind(void **state)
     uint32_t sent = publish_until_held(host, "a");
     assert_in_range(sent, 32, 34); /* a quarter begins the step that is waited for, and a quarter more */
     assert_int_equal(STATS_READ(&host->peers[1]->stats, filter_brakes), 1);
-    for (uint32_t i = 0; i < host->count; i++)
+    for (uint32_t i = 0; i < 2; i++)
         assert_int_equal(host->peers[i]->owner.brakes.used, 1);
     host_publish_now(host, 0, "b/1", "x"); /* not of that filter: is answered */
     host_publish_now(host, 0, "c", "x");
@@ -452,7 +452,7 @@ static void answers_wait_for_a_filter_that_is_behind(void **state)
     host_deliver(host, 1, NULL, NULL);
     host_settle(host);
     assert_int_equal(host->peers[0]->answer_count, sent + 2);
-    for (uint32_t i = 0; i < host->count; i++)
+    for (uint32_t i = 0; i < 2; i++)
         assert_int_equal(host->peers[i]->owner.brakes.used, 0);
     assert_in_range(publish_until_held(host, "a/again"), 16, 18); /* the next step has begun long since */
     host_deliver(host, 1, NULL, NULL);
