@@ -308,9 +308,8 @@ static bool drain_asks(struct shard *shard, uint32_t from)
 /*
  * What the link had asked before it told of a page is worked before it, though tells come first: an owner sees by what
  * has arrived which of a page's messages are new (cluster/server.h: server_fence). Nobody but the link waits for that.
- * A ring's worth at most here, too.
+ * A ring's worth at most here, too. False: not all that there was could be worked.
  */
-/* False: not all that there was could be worked. */
 static bool drain_tells(struct shard *shard, uint32_t from)
 {
     struct spsc *ring = mesh_tells(shard->mesh, from, shard->number);

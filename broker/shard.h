@@ -64,10 +64,10 @@ struct shard {
     bool inflater_made;
     int64_t now_us;
     int64_t topics_swept_us;
-    int64_t told_looked_ms; /* when that was last asked, by the wall clock */
     int64_t told_ms; /* all that was published before has been told to this shard: is in its rings, or was worked */
-    uint32_t shares; /* what a turn may take is divided by it */
-    bool blocked;    /* something waits for room in a mesh ring */
+    int64_t told_looked_ms; /* when that was last asked, by the wall clock */
+    uint32_t shares;        /* what a turn may take is divided by it */
+    bool blocked;           /* something waits for room in a mesh ring */
     /* written by this thread, read by others */
     _Alignas(CACHE_LINE) struct stats stats;
     _Atomic bool drained;     /* is quiet, by a turn that knew of the order to drain */

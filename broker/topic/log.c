@@ -14,10 +14,13 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-/* Whether nobody but the log has a chunk: all that is in it was read, or is history. */
-static bool chunk_is_read(const struct chunk *chunk)
+/*
+ * Whether somebody but the log has a chunk: a reader is in it, or on the way to it. Only who holds a chunk can share
+ * it, so a count of one (ours) can't grow meanwhile.
+ */
+static bool chunk_is_shared(const struct chunk *chunk)
 {
-    return atomic_load_explicit(&chunk->references, memory_order_relaxed) == 1;
+    return atomic_load_explicit(&chunk->references, memory_order_relaxed) > 1;
 }
 
 /*
@@ -32,7 +35,7 @@ static struct chunk *chunk_for(const struct log *log, const struct log_limits *l
     uint32_t room = CHUNK_BYTES_MIN;
     uint32_t messages = CHUNK_MESSAGES_MIN;
     if (last) {
-        bool keeps_up = limits->history_messages == 0 && chunk_is_read(last);
+        bool keeps_up = limits->history_messages == 0 && !chunk_is_shared(last);
         messages = keeps_up ? max_u32(last->messages_max / 4, CHUNK_MESSAGES_MIN)
                             : min_u32(last->messages_max * 4, CHUNK_MESSAGES_MAX);
         room = min_u32(messages / CHUNK_MESSAGES_MIN * CHUNK_BYTES_MIN, limits->chunk_bytes_max);
@@ -172,13 +175,12 @@ static bool oldest_is_history(const struct log *log, const struct log_limits *li
 }
 
 /*
- * Whether the oldest chunk is the open one, and a reader is in it or on the way to it. The reader finds what comes next
- * by the chain, so this chunk must still be here to be sealed. Only who holds a chunk can share it, so a count of one
- * (ours) can't grow meanwhile.
+ * Whether the oldest chunk is the open one, and has a reader: who finds what comes next by the chain, so that this
+ * chunk must still be here to be sealed.
  */
 static bool oldest_is_awaited(const struct log *log)
 {
-    return !chunk_next(log->oldest) && atomic_load_explicit(&log->oldest->references, memory_order_relaxed) > 1;
+    return !chunk_next(log->oldest) && chunk_is_shared(log->oldest);
 }
 
 void log_trim(struct log *log, const struct log_limits *limits, int64_t now_ms)

@@ -1,7 +1,6 @@
 /*
  * owner_brake: publishers who wait for the fan-out of filters. See owner.h.
  */
-#include "base/check.h"
 #include "topic/owner.h"
 
 /* A filter's feed on one shard that is behind, and the answers that wait for it. */

@@ -256,10 +256,11 @@ int command_pub(const struct options *options)
         publish_input(&session);
     }
     enum shoal_error error = shoal_flush(session.client, options->timeout_ms);
-    if (error == SHOAL_ERROR_TIMEOUT) {
-        fprintf(stderr, "shoal pub: not all was acknowledged within %g s (--timeout)\n", options->timeout_ms / 1e3);
-        atomic_store(&session.status, EXIT_TIMEOUT);
-    } else if (error && atomic_load(&session.status) == EXIT_DONE) {
+    bool first = atomic_load(&session.status) == EXIT_DONE;
+    if (error == SHOAL_ERROR_TIMEOUT && first) {
+        const char *what = "not all was acknowledged within %g s (--timeout)";
+        atomic_store(&session.status, fail(EXIT_TIMEOUT, "pub", what, options->timeout_ms / 1e3));
+    } else if (error && first) {
         note_failure(&session, error, "");
     }
     shoal_close(session.client);

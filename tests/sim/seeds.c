@@ -131,7 +131,7 @@ static bool canary_is_heard(const struct canary *canary)
         heard += result.sabotaged && sings(canary, &result);
     }
     printf("%s: %s: found out in %u of %u\n", world->name, canary->name, heard, tried);
-    return tried == CANARY_TRIES && heard >= CANARY_TRIES / 4; /* in others the victim left before the end */
+    return tried == CANARY_TRIES && heard >= CANARY_TRIES / 2;
 }
 
 static uint32_t run_canaries(void)

@@ -52,7 +52,7 @@ static void print_worth(uint32_t count)
 static const struct canary canaries[] = {
     {SABOTAGE_DROP, "a message dropped", {CHECK_ORDER, CHECK_LOSS}},
     {SABOTAGE_SWAP, "two messages swapped", {CHECK_ORDER, CHECK_LOSS}},
-    {SABOTAGE_DEAF, "a deaf subscriber", {CHECK_LOSS, NULL}},
+    {SABOTAGE_DEAF, "a deaf subscriber", {CHECK_ORDER, CHECK_LOSS}}, /* order: it resumed, and hears what comes next */
     {SABOTAGE_LEAK_CHUNK, "a chunk leaked", {CHECK_REFERENCES, NULL}},
     {SABOTAGE_LEAK_NAME, "a name leaked", {CHECK_REFERENCES, NULL}},
     {SABOTAGE_LEAK_SLOT, "a slot leaked", {CHECK_REFERENCES, NULL}},

@@ -33,7 +33,7 @@ static void it_waits_for_what_was_begun(void **state)
     assert_int_equal(watermark_pending(&watermark), 0);
 }
 
-/* A thousand things by chance, each for a while, one at least at all times: held against the oldest that is there. */
+/* Up to eight things at a time by chance, each for a while: held against the oldest that is there. */
 static void it_follows_the_oldest(void **state)
 {
     (void)state;
