@@ -149,6 +149,15 @@ void link_open(struct link *link, const struct shoal_options *options, const cha
     link->address = link->addresses;
 }
 
+/* Those that were not tried yet share the time that is left, so that a silent one doesn't take all of it. */
+static int64_t turn_of_address_ms(const struct link *link, int64_t now_ms)
+{
+    int64_t count = 0;
+    for (const struct addrinfo *left = link->address; left; left = left->ai_next)
+        count++;
+    return (link->deadline_ms - now_ms) / count;
+}
+
 /* Begins with an address. 0, or the system's error. */
 static int socket_begin(struct link *link)
 {
@@ -202,7 +211,7 @@ static enum link_event handshake_begin(struct link *link)
 }
 
 /* One attempt at the present address: LINK_IDLE: waits, or goes on (with the stage or the address changed). */
-static enum link_event connect_step(struct link *link)
+static enum link_event connect_step(struct link *link, int64_t now_ms)
 {
     if (!link->addresses) {
         char detail[sizeof link->detail];
@@ -213,22 +222,25 @@ static enum link_event connect_step(struct link *link)
         int number = socket_begin(link);
         if (number)
             return address_failed(link, number);
+        link->turn_ends_ms = now_ms + turn_of_address_ms(link, now_ms);
     }
-    if (!is_writable(link->fd))
-        return LINK_IDLE;
+    if (!is_writable(link->fd)) {
+        bool next = link->address->ai_next && now_ms >= link->turn_ends_ms;
+        return next ? address_failed(link, ETIMEDOUT) : LINK_IDLE;
+    }
     int number = 0;
     socklen_t size = sizeof number;
     getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &number, &size);
     return number ? address_failed(link, number) : handshake_begin(link);
 }
 
-static enum link_event connecting(struct link *link)
+static enum link_event connecting(struct link *link, int64_t now_ms)
 {
     enum link_event event;
     const struct addrinfo *tried;
     do { /* addresses that fail at once */
         tried = link->address;
-        event = connect_step(link);
+        event = connect_step(link, now_ms);
     } while (event == LINK_IDLE && link->stage == LINK_CONNECTING && link->address != tried);
     return event;
 }
@@ -400,7 +412,7 @@ enum link_event link_next(struct link *link, int64_t now_ms, struct span *messag
 {
     enum link_event event = LINK_IDLE;
     if (link->stage == LINK_CONNECTING)
-        event = connecting(link);
+        event = connecting(link, now_ms);
     if (link->stage == LINK_HANDSHAKE)
         event = handshaking(link, now_ms);
     else if (link->stage == LINK_OPEN)
@@ -431,7 +443,7 @@ int64_t link_wakes_ms(const struct link *link)
     case LINK_DOWN:
         return INT64_MAX;
     case LINK_CONNECTING:
-        return link->fd < 0 ? 0 : link->deadline_ms;
+        return link->fd < 0 ? 0 : link->turn_ends_ms;
     case LINK_HANDSHAKE:
         return link->deadline_ms;
     case LINK_OPEN:

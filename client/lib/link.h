@@ -46,6 +46,7 @@ struct link {
     enum shoal_error error;         /* LOST */
     char detail[LINK_DETAIL_BYTES]; /* LOST: for people */
     int64_t deadline_ms;            /* CONNECTING, HANDSHAKE: given up then */
+    int64_t turn_ends_ms;           /* CONNECTING: then the next address is tried, if there is one */
     int64_t heard_ms;               /* OPEN: when bytes last came */
     int64_t heartbeat_ms;
     uint64_t random;            /* state of the masking keys' generator */
