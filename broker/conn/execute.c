@@ -161,9 +161,10 @@ static enum reply_error subscribe_check(struct conns *conns, uint32_t slot, cons
     if (!principal_may_subscribe(conns->principals, conn->principal, command->topic)) {
         return refused(conn);
     }
-    bool of_filter = command->from.kind == FROM_NEW || command->from.kind == FROM_POSITIONS;
-    bool stream = conn->dialect == DIALECT_SSE; /* an EventSource that comes back can't know better */
-    if (wild ? !of_filter && !stream : command->from.kind == FROM_POSITIONS) {
+    enum from_kind from = command->from.kind;
+    bool of_filter = from == FROM_NEW || from == FROM_POSITIONS;
+    of_filter |= from == FROM_POSITION && conn->dialect == DIALECT_SSE; /* an EventSource can't know better */
+    if (wild ? !of_filter : from == FROM_POSITIONS) {
         return REPLY_UNSUPPORTED;
     }
     if (subscription_to(conns, slot, command->topic, wild)) {

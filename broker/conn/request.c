@@ -265,6 +265,16 @@ static void open_raw(struct conns *conns, uint32_t slot, const struct http_reque
 
 static void post_publish(struct conns *conns, uint32_t slot);
 
+/* Two keys, or an empty one: whoever sends that means something else than none. */
+static enum reply_error key_judge(const struct http_request *request, struct span key)
+{
+    size_t count = http_header_count(request, "Idempotency-Key");
+    if (count > 1 || (count == 1 && key.size == 0)) {
+        return REPLY_FIELD_INVALID;
+    }
+    return key.size > KEY_BYTES_MAX ? REPLY_KEY_TOO_LONG : REPLY_OK;
+}
+
 static void post_begin(struct conns *conns, uint32_t slot, const struct http_request *request, struct span topic)
 {
     struct session *session = session_at(conns, conn_at(conns, slot));
@@ -274,8 +284,8 @@ static void post_begin(struct conns *conns, uint32_t slot, const struct http_req
     if (!error && request->content_length > most) {
         error = REPLY_PAYLOAD_TOO_LARGE;
     }
-    if (!error && key.size > KEY_BYTES_MAX) {
-        error = REPLY_KEY_TOO_LONG;
+    if (!error) {
+        error = key_judge(request, key);
     }
     if (error) {
         conn_respond_error(conns, slot, error);

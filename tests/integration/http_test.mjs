@@ -151,6 +151,17 @@ over('POST: an idempotency key makes it safe to repeat', { shards: 5 }, async (b
     assert.ok((await broker.stats()).publishes_repeated >= 4);
 });
 
+over('POST: an idempotency key is not empty, and there is one', {}, async (broker) => {
+    for (const keys of ['Idempotency-Key:', 'Idempotency-Key: a\r\nIdempotency-Key: b']) {
+        const wire = await Wire.connect(broker);
+        await wire.send(`POST /v1/topics/orders HTTP/1.1\r\nHost: x\r\n${keys}\r\nContent-Length: 1\r\n\r\nz`);
+        const answer = await wire.readHttp();
+        assert.equal(answer.status, 400, keys);
+        assert.equal(answer.json.error.code, 'field_invalid');
+        wire.cut();
+    }
+});
+
 over('POST: many at once with one key publish once', { shards: 5 }, async (broker) => {
     const raw = await RawClient.open(broker, 'race');
     const answers = await Promise.all(
@@ -272,6 +283,8 @@ over(
         const future = await get(broker, `/v1/topics/sse/lost?from=${epoch}:11`, accept);
         assert.equal(future.status, 400);
         assert.equal(future.json.error.code, 'position_invalid');
+        const last = await get(broker, '/v1/topics/sse/%2B?from=last', accept);
+        assert.equal(last.json.error.code, 'unsupported', 'of a filter');
         for (const from of ['', 'never', `${epoch}:`, `:4`, `${epoch}:x`, `${epoch}:-1`]) {
             const answer = await get(broker, `/v1/topics/sse/lost?from=${from}`, accept);
             assert.equal(answer.status, 400, `from=${from}`);
