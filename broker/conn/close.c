@@ -60,29 +60,49 @@ static uint32_t conn_after_ms(struct conns *conns, uint16_t code)
     return class == CLOSE_CLASS_NEVER ? 0 : conns_spread(conns, class == CLOSE_CLASS_LATER ? SPREAD_LATER_MS : 0);
 }
 
-void conn_close(struct conns *conns, uint32_t slot, uint16_t code)
+/* Whether a close frame, or the end of a stream, can still be sent. False: it is gone. */
+static bool can_say_farewell(struct conns *conns, uint32_t slot)
 {
     struct conn *conn = conn_at(conns, slot);
-    if (conn->state == CONN_CLOSING || conn->state == CONN_GONE) {
-        return;
-    }
     bool speaks = conn->state == CONN_OPEN || conn->state == CONN_STREAM;
     if (!speaks || (conn->flags & CONN_ENDED) || !conn_finish_frame(conns, slot) || !conn_session(conns, slot)) {
         conn_abort(conns, slot);
-        return;
+        return false;
     }
-    struct session *session = session_at(conns, conn);
-    if (conn->state == CONN_OPEN) {
-        char reason[CLOSE_REASON_BYTES_MAX], frame[WS_CONTROL_FRAME_MAX];
-        size_t reason_size = close_reason_write(reason, code, conn_after_ms(conns, code));
-        size_t size = ws_close_write(frame, code, (struct span){reason, reason_size});
-        if (!buffer_add(&session->out, frame, size)) {
+    return true;
+}
+
+/* Says the last word: a close frame, if that is what the dialect has. */
+static void say_farewell(struct conns *conns, uint32_t slot, uint16_t code, struct span reason)
+{
+    struct session *session = session_at(conns, conn_at(conns, slot));
+    if (conn_at(conns, slot)->state == CONN_OPEN) {
+        char frame[WS_CONTROL_FRAME_MAX];
+        if (!buffer_add(&session->out, frame, ws_close_write(frame, code, reason))) {
             conn_abort(conns, slot);
             return;
         }
         session->close_code = code;
     }
     begin_closing(conns, slot);
+}
+
+void conn_close(struct conns *conns, uint32_t slot, uint16_t code)
+{
+    uint8_t state = conn_at(conns, slot)->state;
+    if (state == CONN_CLOSING || state == CONN_GONE || !can_say_farewell(conns, slot)) {
+        return;
+    }
+    char reason[CLOSE_REASON_BYTES_MAX];
+    size_t size = state == CONN_OPEN ? close_reason_write(reason, code, conn_after_ms(conns, code)) : 0;
+    say_farewell(conns, slot, code, (struct span){reason, size});
+}
+
+void conn_close_answer(struct conns *conns, uint32_t slot, uint16_t code)
+{
+    if (can_say_farewell(conns, slot)) {
+        say_farewell(conns, slot, code, SPAN_NONE);
+    }
 }
 
 void conn_finish(struct conns *conns, uint32_t slot)

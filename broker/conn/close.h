@@ -3,9 +3,10 @@
  *
  *   conn_close   says why (close frame, or the end of the HTTP response), sends what is left, ends our direction,
  *                and waits some seconds for the peer's end, so that our last bytes are not destroyed by a reset
+ *   conn_close_answer   the same, after the peer's own close frame: with its code, as RFC 6455 5.5.1 says
  *   conn_abort   at once: the peer has gone, or does not deserve a word
  *
- * Both only mark; the close step of the turn (close_turn) frees what the connection had and begins io_close().
+ * They only mark; the close step of the turn (close_turn) frees what the connection had and begins io_close().
  */
 #ifndef SHOAL_CONN_CLOSE_H
 #define SHOAL_CONN_CLOSE_H
@@ -17,6 +18,9 @@
 
 /* Closes a WebSocket with a code, a stream without one; any other state at once. Nothing if it is closing already. */
 void conn_close(struct conns *conns, uint32_t slot, uint16_t code);
+
+/* The peer has closed its WebSocket, with this code. */
+void conn_close_answer(struct conns *conns, uint32_t slot, uint16_t code);
 
 /* After the last HTTP response: sends what is queued, then ends. */
 void conn_finish(struct conns *conns, uint32_t slot);

@@ -90,7 +90,6 @@ static bool message_whole(struct conns *conns, uint32_t slot, struct span body, 
 /* One piece of a data message. */
 static void data_event(struct conns *conns, uint32_t slot, const struct ws_event *event)
 {
-    struct conn *conn = conn_at(conns, slot);
     if (event->first && event->last) {
         message_whole(conns, slot, event->data, event->opcode == WS_TEXT, event->compressed);
         return;
@@ -106,13 +105,6 @@ static void data_event(struct conns *conns, uint32_t slot, const struct ws_event
         message_whole(conns, slot, (struct span){whole.bytes, whole.size}, event->opcode == WS_TEXT, event->compressed);
         buffer_free(&whole);
     }
-    (void)conn;
-}
-
-/* The peer's close frame: answered with its own code, or the right one if it has none. */
-static void close_event(struct conns *conns, uint32_t slot, const struct ws_event *event)
-{
-    conn_close(conns, slot, event->close_code == CLOSE_NO_CODE ? CLOSE_NONE : event->close_code);
 }
 
 static void ws_event_work(struct conns *conns, uint32_t slot, const struct ws_event *event)
@@ -128,7 +120,7 @@ static void ws_event_work(struct conns *conns, uint32_t slot, const struct ws_ev
         conn_queue_frame(conns, slot, WS_PONG, false, event->data);
         break;
     case WS_EVENT_CLOSE:
-        close_event(conns, slot, event);
+        conn_close_answer(conns, slot, event->close_code == CLOSE_NO_CODE ? CLOSE_NONE : event->close_code);
         break;
     case WS_EVENT_ERROR:
         STATS_ADD(conns->stats, protocol_errors, 1);

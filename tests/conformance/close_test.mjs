@@ -18,7 +18,9 @@ const INVALID_CODES = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999
 for (const code of VALID_CODES) {
     echoes(`5.5.1, 7.4: ${code} is answered by ${code}, then the server ends the connection`, async (wire) => {
         await wire.send(closeFrame(code, 'farewell'));
-        assert.equal((await wire.readClose({ answer: false })).code, code);
+        const answer = await wire.readClose({ answer: false });
+        assert.equal(answer.code, code);
+        assert.equal(answer.reason, '', 'no word of ours about the code of another');
     });
 }
 
