@@ -358,12 +358,20 @@ static uint32_t sweep_share(uint32_t count, int64_t elapsed_us)
     return least < count ? (uint32_t)least : count;
 }
 
+/* What the rooms count for themselves. */
+static void note_counts(struct shard *shard)
+{
+    STATS_SET(&shard->stats, mesh_full, mesh_full(shard->mesh, shard->number));
+    STATS_SET(&shard->stats, idempotency_evictions, shard->owner.idempotency.evictions);
+}
+
 static void sweep(struct shard *shard)
 {
     sweep_turn(&shard->conns);
     int64_t elapsed_us = shard->now_us - shard->topics_swept_us;
     if (elapsed_us >= TOPICS_STEP_US) {
         shard->topics_swept_us = shard->now_us;
+        note_counts(shard);
         owner_sweep(&shard->owner, sweep_share(slab_end(&shard->owner.topics), elapsed_us));
         feeds_sweep(&shard->feeds, sweep_share(slab_end(&shard->feeds.feeds), elapsed_us));
     }

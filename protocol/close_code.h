@@ -44,6 +44,7 @@ enum close_class {
     X(HEARTBEAT_TIMEOUT, 4002, "heartbeat_timeout", RESUME, "No sign of life in time: reconnect and resume.")          \
     X(KICKED, 4003, "kicked", RESUME, "An operator closed this connection: reconnecting is allowed.")                  \
     X(REPLY_OVERFLOW, 4004, "reply_overflow", RESUME, "Replies were not read: reconnect, and read them.")              \
+    X(MESSAGE_TIMEOUT, 4005, "message_timeout", RESUME, "A message was not whole in time: reconnect and resume.")      \
     X(OVERLOADED, 4100, "overloaded", LATER, "The broker is short of room: reconnect after a delay.")                  \
     X(CONNECTIONS_LIMIT, 4101, "connections_limit", LATER, "The broker has as many connections as it may have.")       \
     X(ADDRESS_LIMIT, 4102, "address_limit", LATER, "Your address has as many connections as it may have.")             \

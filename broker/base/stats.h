@@ -25,6 +25,7 @@
     X(returns_spread, "Clients told to come back at a time of their own, so that not all come at once")                \
     X(handshakes_failed, "HTTP requests answered with an error")                                                       \
     X(handshakes_timed_out, "Connections closed after limits.handshake_ms without a request")                          \
+    X(messages_timed_out, "Connections closed after limits.message_ms within a message")                               \
     X(heartbeats_sent, "Pings sent to silent connections")                                                             \
     X(heartbeat_timeouts, "Connections closed after heartbeat.timeout_s of silence")                                   \
     X(commands, "Commands received")                                                                                   \
@@ -35,11 +36,13 @@
     X(publishes, "Publishes accepted by this shard as owner")                                                          \
     X(publish_bytes, "Payload bytes of these")                                                                         \
     X(publishes_repeated, "Publishes answered from the idempotency window")                                            \
+    X(idempotency_evictions, "Idempotency keys forgotten before their time, for publish.idempotency_keys")             \
     X(publishes_refused, "Publishes refused by this shard as owner")                                                   \
     X(publishes_held, "Publishes whose answer waited for slow fan-out")                                                \
     X(filter_brakes, "Times that a filter's fan-out was so far behind that publishers had to wait")                    \
     X(publisher_pauses, "Times that a publisher was not read for its bytes in flight")                                 \
     X(publisher_blocks, "Times that a publisher was not read because a mesh ring was full")                            \
+    X(mesh_full, "Times that a ring to another shard had no room")                                                     \
     X(deliveries, "Messages sent to subscribers")                                                                      \
     X(delivery_sends, "Sends that carried these")                                                                      \
     X(delivery_bytes, "Bytes of these")                                                                                \

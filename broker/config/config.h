@@ -109,6 +109,7 @@ struct config {
         uint32_t message_bytes;
         uint32_t reply_bytes;
         uint32_t handshake_ms;
+        uint32_t message_ms;
         uint32_t handshakes;
         uint32_t accept_rate; /* a second a shard; 0: no limit */
         uint32_t return_rate; /* a second; 0: clients come back as they like */

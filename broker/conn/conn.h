@@ -117,7 +117,7 @@ struct session {
     bool handshake_valid;
     uint16_t close_code; /* CLOSING: what was sent, for the log */
     uint8_t key_size;
-    int64_t deadline_ms; /* of conns->heard_ms; 0: none */
+    int64_t deadline_ms; /* of conns->heard_ms: for a request, a token, or the rest of a message; 0: none */
     int64_t body_left;   /* BODY: bytes to come, unless chunked */
     uint32_t inflight_bytes;
     uint32_t inflight_messages;

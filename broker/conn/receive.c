@@ -28,6 +28,24 @@ static void reader_load(struct conns *conns, const struct conn *conn, struct ws_
     }
 }
 
+/*
+ * A message has limits.message_ms from its first byte to its last: nobody makes us keep a part of one for ever. Who
+ * still owes a token has another deadline, which is nearer.
+ */
+static void message_begins(const struct conns *conns, const struct conn *conn, struct session *session)
+{
+    if (conn->principal != PRINCIPAL_NOBODY && session->deadline_ms == 0) {
+        session->deadline_ms = conns->heard_ms + conns->config->limits.message_ms;
+    }
+}
+
+static void message_ends(const struct conn *conn, struct session *session)
+{
+    if (conn->principal != PRINCIPAL_NOBODY) {
+        session->deadline_ms = 0;
+    }
+}
+
 /* False: no memory; the connection is being closed. */
 static bool reader_store(struct conns *conns, uint32_t slot, const struct ws_reader *reader)
 {
@@ -42,7 +60,10 @@ static bool reader_store(struct conns *conns, uint32_t slot, const struct ws_rea
         return false;
     }
     session->reader_valid = !idle;
-    if (!idle) {
+    if (idle) {
+        message_ends(conn, session);
+    } else {
+        message_begins(conns, conn, session);
         session->reader = *reader;
     }
     return true;
@@ -114,6 +135,9 @@ static void ws_event_work(struct conns *conns, uint32_t slot, const struct ws_ev
     case WS_EVENT_PONG:
         break;
     case WS_EVENT_DATA:
+        if (event->last && conn_at(conns, slot)->session) {
+            message_ends(conn_at(conns, slot), session_at(conns, conn_at(conns, slot)));
+        }
         data_event(conns, slot, event);
         break;
     case WS_EVENT_PING:

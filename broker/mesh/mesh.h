@@ -28,7 +28,7 @@
  * does not ring is not heard: mesh_ring_bells() is part of sending.
  *
  * Memory: peers² × 2 × slots × 64 bytes, mapped and touched as used. Bound: `slots`; policy: the sender keeps its
- * work; counter: spsc.full, summed by mesh_full().
+ * work; counter: mesh_full, of spsc.full.
  */
 #ifndef SHOAL_MESH_MESH_H
 #define SHOAL_MESH_MESH_H

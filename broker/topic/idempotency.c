@@ -81,6 +81,7 @@ bool idempotency_add(struct idempotency *window, const struct idempotency_id *id
         return false;
     }
     if (window->records.used >= window->keys_max) {
+        window->evictions++;
         oldest_forget(window);
     }
     uint32_t number = slab_take(&window->records);

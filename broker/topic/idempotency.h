@@ -4,7 +4,7 @@
  * A window by time and by count over (topic, key): a publish that repeats a key within it is not appended again but
  * gets the first answer. A key is remembered as a 128-bit hash, so that a record has a fixed size.
  *
- * Bound: `keys_max` records; policy: the oldest is forgotten. Thread: the owner's.
+ * Bound: `keys_max` records; policy: the oldest is forgotten; counter: `evictions`. Thread: the owner's.
  */
 #ifndef SHOAL_TOPIC_IDEMPOTENCY_H
 #define SHOAL_TOPIC_IDEMPOTENCY_H
@@ -25,6 +25,7 @@ struct idempotency {
     uint32_t newest;
     uint32_t keys_max;
     int64_t age_max_ms;
+    uint64_t evictions; /* forgotten before their time, for keys_max */
 };
 
 /* What was answered. */

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 
 import { withBroker } from './harness/broker.mjs';
 import { get, post } from './harness/http.mjs';
-import { until } from './harness/wait.mjs';
+import { pause, until } from './harness/wait.mjs';
 import { OPCODE, Wire, frame } from './harness/wire.mjs';
 import { JsonClient, RawClient } from './harness/ws.mjs';
 
@@ -67,6 +67,35 @@ over('limits.handshake_ms', { 'limits.handshake_ms': 300 }, async (broker) => {
     assert.equal((await broker.stats()).handshakes_timed_out, 2);
     const client = await JsonClient.open(broker);
     await client.request('ping');
+});
+
+over('limits.message_ms: a part of a message, not whole ones', { 'limits.message_ms': 2000 }, async (broker) => {
+    const ping = (id) => JSON.stringify({ op: 'ping', id });
+    const open = () => Wire.open(broker, '/v1/ws');
+    const [fragments, header, payload, busy] = [await open(), await open(), await open(), await open()];
+    for (const wire of [fragments, header, payload, busy]) await wire.readText(); // hello
+    await fragments.sendFrame({ fin: false, payload: '{' });
+    await header.send(frame({ payload: ping(1) }).subarray(0, 1));
+    await payload.send(frame({ payload: ping(1) }).subarray(0, 9));
+    let rest = Buffer.alloc(0);
+    const began = Date.now();
+    for (let id = 1; Date.now() - began < 5000; id++) {
+        const next = frame({ payload: ping(id) }); // each time the end of one and the beginning of the next
+        await busy.send(Buffer.concat([rest, next.subarray(0, id % next.length)]));
+        rest = next.subarray(id % next.length);
+        await fragments.sendFrame({ opcode: OPCODE.PING }); // is no part of the message
+        await pause(20);
+    }
+    for (const wire of [fragments, header, payload]) {
+        let last;
+        do last = await wire.readFrame();
+        while (last.opcode === OPCODE.PONG);
+        assert.equal(last.opcode, OPCODE.CLOSE);
+        assert.equal(last.payload.readUInt16BE(0), 4005);
+    }
+    assert.equal((await broker.stats()).messages_timed_out, 3);
+    await busy.send(Buffer.concat([rest, frame({ payload: ping('last') })]));
+    while (JSON.parse(await busy.readText()).id !== 'last');
 });
 
 over('limits.header_bytes, and the number of header lines', { 'limits.header_bytes': 2048 }, async (broker) => {
@@ -186,6 +215,15 @@ over('limits.accept_rate: who comes too fast waits, and gets in', { 'limits.acce
     const clients = await Promise.all(Array.from({ length: 30 }, () => JsonClient.open(broker)));
     assert.equal(clients.length, 30);
     assert.ok((await broker.stats()).accept_pauses > 0);
+});
+
+const TWO_KEYS = { 'publish.idempotency_keys': 2, 'broker.shards': 1 };
+over('publish.idempotency_keys: the oldest is forgotten', TWO_KEYS, async (broker) => {
+    const client = await JsonClient.open(broker);
+    for (const key of ['one', 'two', 'three', 'three']) await client.publish('a', 1, { key });
+    await broker.untilStats('the forgotten key to be counted', (stats) => stats.idempotency_evictions === 1);
+    assert.equal((await client.publish('a', 1, { key: 'three' })).offset, 3);
+    assert.equal((await client.publish('a', 1, { key: 'one' })).offset, 4);
 });
 
 over('publish.idempotency_keys=0 remembers none', { 'publish.idempotency_keys': 0 }, async (broker) => {

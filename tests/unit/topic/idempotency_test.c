@@ -60,6 +60,7 @@ static void window_by_count_forgets_the_oldest(void **state)
         }
         assert_true(window.records.used <= 100);
     }
+    assert_int_equal(window.evictions, 900);
     idempotency_destroy(&window);
 }
 
