@@ -70,18 +70,15 @@ static void sweep_conn(struct conns *conns, uint32_t slot)
     sweep_silence(conns, slot);
 }
 
-/* A token is owed, or the rest of a message: unless it is us who do not read it. */
-static void sweep_open(struct conns *conns, uint32_t slot, struct session *session)
+/* A token is owed, or the rest of a message: we pause between two messages only, so it is not us who don't read it. */
+static void sweep_open(struct conns *conns, uint32_t slot)
 {
-    const struct conn *conn = conn_at(conns, slot);
-    if (conn->principal == PRINCIPAL_NOBODY) {
+    if (conn_at(conns, slot)->principal == PRINCIPAL_NOBODY) {
         conn_close(conns, slot, CLOSE_TOKEN_REQUIRED);
-    } else if (conn->flags & CONN_PAUSED) {
-        session->deadline_ms = conns->heard_ms + conns->config->limits.message_ms;
-    } else {
-        STATS_ADD(conns->stats, messages_timed_out, 1);
-        conn_close(conns, slot, CLOSE_MESSAGE_TIMEOUT);
+        return;
     }
+    STATS_ADD(conns->stats, messages_timed_out, 1);
+    conn_close(conns, slot, CLOSE_MESSAGE_TIMEOUT);
 }
 
 static void sweep_session(struct conns *conns, struct session *session)
@@ -92,7 +89,7 @@ static void sweep_session(struct conns *conns, struct session *session)
         return;
     }
     if (conn->state == CONN_OPEN) {
-        sweep_open(conns, slot, session);
+        sweep_open(conns, slot);
         return;
     }
     if (conn->state == CONN_REQUEST || conn->state == CONN_BODY) {
