@@ -1,5 +1,6 @@
 /*
- * completion: scripts for bash, zsh and fish, written from the tables of commands and options.
+ * completion: scripts for bash, zsh and fish, written from the tables of commands and options. They know the values of
+ * an option where these are few, and offer nothing where any may stand.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,12 +14,30 @@ static void names(const char *between)
     }
 }
 
+static bool takes(const struct command *command, int option)
+{
+    return command->options & (1u << option);
+}
+
 static void options_of(const struct command *command)
 {
     for (int i = 0; i < OPTION_COUNT; i++) {
-        if (command->options & (1u << i)) {
+        if (takes(command, i)) {
             printf(" --%s", cli_options[i].name);
         }
+    }
+}
+
+/* What an option's argument may be; "": many things. */
+static const char *values_of(int option)
+{
+    switch (option) {
+    case OPTION_TYPE:
+        return "text json binary";
+    case OPTION_FROM:
+        return "new last";
+    default:
+        return "";
     }
 }
 
@@ -30,6 +49,21 @@ static void words_of(const struct command *command)
         names(" ");
     } else if (strcmp(command->name, "completion") == 0) {
         fputs(" bash zsh fish", stdout);
+    }
+}
+
+/* The word after an option with an argument is that. */
+static void bash_values(void)
+{
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (!cli_options[i].argument) {
+            continue;
+        }
+        printf("        --%s", cli_options[i].name);
+        if (cli_options[i].letter) {
+            printf(" | -%c", cli_options[i].letter);
+        }
+        printf(") words='%s' ;;\n", values_of(i));
     }
 }
 
@@ -45,18 +79,50 @@ static void bash(void)
         words_of(&commands[i]);
         puts("' ;;");
     }
+    puts("        esac\n        case ${COMP_WORDS[COMP_CWORD - 1]} in");
+    bash_values();
     puts("        esac\n    fi\n    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
          "complete -F _shoal shoal");
 }
 
-/* Without the full stop, and with what zsh and fish would take for quotes doubled or left out. */
-static void sentence(const char *text)
+/* Within single quotes: without the full stop, and the brackets that zsh takes for its own. */
+static void sentence(const char *text, const char *apostrophe)
 {
     for (; *text; text++) {
-        if (!strchr("'[]`", *text) && !(text[0] == '.' && text[1] == 0)) {
+        if (*text == '\'') {
+            fputs(apostrophe, stdout);
+        } else if (!strchr("[]`", *text) && !(text[0] == '.' && text[1] == 0)) {
             putchar(*text);
         }
     }
+}
+
+static void zsh_sentence(const char *text)
+{
+    sentence(text, "'\\''");
+}
+
+static void fish_sentence(const char *text)
+{
+    sentence(text, "\\'");
+}
+
+/* '(-u --url)'{-u+,--url=}'[help]:URL:(values)': either form, once, an argument behind it or joined to it. */
+static void zsh_option(int option)
+{
+    const struct cli_option_row *row = &cli_options[option];
+    if (row->letter) {
+        printf("'(-%c --%s)'{-%c%s,--%s%s}'[", row->letter, row->name, row->letter, row->argument ? "+" : "", row->name,
+               row->argument ? "=" : "");
+    } else {
+        printf("'--%s%s[", row->name, row->argument ? "=" : "");
+    }
+    zsh_sentence(row->help);
+    putchar(']');
+    if (row->argument) {
+        printf(":%s:(%s)", row->argument, values_of(option));
+    }
+    putchar('\'');
 }
 
 static void zsh(void)
@@ -65,17 +131,43 @@ static void zsh(void)
          "    if (( CURRENT == 2 )); then\n        commands=(");
     for (int i = 0; i < command_count; i++) {
         printf("            '%s:", commands[i].name);
-        sentence(commands[i].sentence);
+        zsh_sentence(commands[i].sentence);
         puts("'");
     }
-    puts("        )\n        _describe command commands\n        return\n    fi\n    case ${words[2]} in");
+    puts("        )\n        _describe command commands\n        return\n    fi\n    local command=${words[2]}\n"
+         "    shift words\n    (( CURRENT-- ))\n    case $command in");
     for (int i = 0; i < command_count; i++) {
-        printf("    %s) compadd --", commands[i].name);
-        options_of(&commands[i]);
-        words_of(&commands[i]);
+        printf("    %s)\n        _arguments", commands[i].name);
+        for (int option = 0; option < OPTION_COUNT; option++) {
+            if (takes(&commands[i], option)) {
+                printf(" \\\n            ");
+                zsh_option(option);
+            }
+        }
+        if (commands[i].most > 0) {
+            printf(" \\\n            '*:%s:(", commands[i].arguments);
+            words_of(&commands[i]);
+            printf(")'");
+        }
         puts(" ;;");
     }
-    puts("    esac\n}\n_shoal \"$@\"");
+    puts("    esac\n}\nif [[ ${funcstack[1]} == _shoal ]]; then\n    _shoal \"$@\" # from $fpath\nelse\n"
+         "    compdef _shoal shoal\nfi");
+}
+
+static void fish_option(const struct command *command, int option)
+{
+    const struct cli_option_row *row = &cli_options[option];
+    printf("complete -c shoal -n '__fish_seen_subcommand_from %s' -l %s", command->name, row->name);
+    if (row->letter) {
+        printf(" -s %c", row->letter);
+    }
+    if (row->argument) {
+        printf(" -x -a '%s'", values_of(option));
+    }
+    printf(" -d '");
+    fish_sentence(row->help);
+    puts("'");
 }
 
 static void fish(void)
@@ -84,14 +176,11 @@ static void fish(void)
     for (int i = 0; i < command_count; i++) {
         const struct command *command = &commands[i];
         printf("complete -c shoal -n __fish_use_subcommand -a %s -d '", command->name);
-        sentence(command->sentence);
+        fish_sentence(command->sentence);
         puts("'");
         for (int option = 0; option < OPTION_COUNT; option++) {
-            if (command->options & (1u << option)) {
-                printf("complete -c shoal -n '__fish_seen_subcommand_from %s' -l %s%s -d '", command->name,
-                       cli_options[option].name, cli_options[option].argument ? " -x" : "");
-                sentence(cli_options[option].help);
-                puts("'");
+            if (takes(command, option)) {
+                fish_option(command, option);
             }
         }
     }

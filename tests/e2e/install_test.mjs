@@ -54,7 +54,16 @@ test('elsewhere, what names the place names that one', () => {
 
 test('programs, manual pages and completion are there', () => {
     assert.match(run(installed('bin/shoald'), ['--version']), /^shoald \d/);
-    assert.match(run(installed('bin/shoal'), ['completion', 'bash']), /complete /);
+    const completions = {
+        bash: 'bash-completion/completions/shoal',
+        zsh: 'zsh/site-functions/_shoal',
+        fish: 'fish/vendor_completions.d/shoal.fish',
+    };
+    for (const [shell, file] of Object.entries(completions))
+        assert.equal(
+            readFileSync(installed(`share/${file}`), 'utf8').trim(),
+            run(installed('bin/shoal'), ['completion', shell]),
+        );
     for (const page of ['man1/shoal.1', 'man8/shoald.8']) assert.ok(existsSync(installed(`share/man/${page}`)), page);
 });
 

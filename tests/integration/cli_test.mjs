@@ -347,6 +347,13 @@ test('help, completion and the man page know every command and option', async ()
         }
     }
     assert.equal(spawnSync('bash', ['-n'], { input: scripts.bash }).status, 0);
-    const asked = `${scripts.bash}\nCOMP_WORDS=(shoal to); COMP_CWORD=1; _shoal; echo "\${COMPREPLY[@]}"`;
-    assert.equal(spawnSync('bash', [], { input: asked, encoding: 'utf8' }).stdout, 'topics topic\n');
+    const offered = (...words) => {
+        const asked = `COMP_WORDS=(shoal ${words.join(' ')}); COMP_CWORD=${words.length}; _shoal; echo "\${COMPREPLY[@]}"`;
+        return spawnSync('bash', [], { input: `${scripts.bash}\n${asked}`, encoding: 'utf8' }).stdout.trim();
+    };
+    assert.equal(offered('to'), 'topics topic');
+    assert.equal(offered('pub', '--typ'), '--type');
+    assert.equal(offered('pub', '--type', '""'), 'text json binary');
+    assert.equal(offered('sub', '-f', 'l'), 'last');
+    assert.equal(offered('sub', '--url', '""'), '', 'anything may stand there');
 });
