@@ -65,7 +65,8 @@ enum shoal_retry {
 /* X(NAME, retry, "name", "sentence": what is wrong and what to do). Rows are only ever added at the end. */
 #define SHOAL_ERRORS(X)                                                                                                \
     X(ARGUMENT, NEVER, "argument", "An argument is not valid: see the function's description in shoal.h.")             \
-    X(URL, NEVER, "url", "This is not a broker's URL: write ws://HOST:PORT, such as ws://127.0.0.1:7070.")             \
+    X(URL, NEVER, "url",                                                                                               \
+      "This is not a broker's URL: write ws://HOST:PORT, such as ws://127.0.0.1:7070; wss:// is not spoken yet.")      \
     X(MEMORY, LATER, "memory", "There is no memory left.")                                                             \
     X(RESOLVE, LATER, "resolve", "The host's name could not be resolved: check the URL and the name service.")         \
     X(CONNECT, LATER, "connect",                                                                                       \
