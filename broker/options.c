@@ -5,6 +5,7 @@
 #include "broker/options.h"
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum { OPTION_PRINT_CONFIG = 256 };
@@ -56,12 +57,21 @@ static int option_apply(int option, const char *value, const char *program, stru
     }
 }
 
+/* --SECTION.KEY=VALUE: what is meant is not an option, but a key of the configuration. */
+static bool is_key(const char *word)
+{
+    return strncmp(word, "--", 2) == 0 && strcspn(word, ".") < strcspn(word, "=");
+}
+
 int options_parse(int argc, char *const *argv, struct options *options)
 {
     const char *program = argc > 0 ? argv[0] : "shoald";
     *options = (struct options){.action = OPTIONS_SERVE};
     optind = 0; /* start afresh: tests call this more than once */
     for (int option; (option = getopt_long(argc, argv, "c:s:hV", long_options, NULL)) != -1;) {
+        if (option == '?' && is_key(argv[optind - 1])) {
+            return usage_error(program, "a key of the configuration is given so: --set ", argv[optind - 1] + 2);
+        }
         int status = option_apply(option, optarg, program, options);
         if (status)
             return status;

@@ -94,6 +94,9 @@ test('a command line that is wrong: status 2', async () => {
         assert.equal(status, 2, args.join());
         assert.ok(stderr.length > 0);
     }
+    const key = await runShoald(['--limits.topics=7']);
+    assert.equal(key.status, 2);
+    assert.match(key.stderr, /--set limits\.topics=7$/m);
 });
 
 test('an address that is not loopback wants a key, or the word', async () => {

@@ -62,6 +62,7 @@ static void what_is_wrong_is_refused(void **state)
 {
     (void)state;
     assert_int_equal(PARSE("--nonsense"), 2);
+    assert_int_equal(PARSE("--limits.topics", "7"), 2);
     assert_int_equal(PARSE("--config"), 2);
     assert_int_equal(PARSE("--set"), 2);
     assert_int_equal(PARSE("shoal.ini"), 2);
