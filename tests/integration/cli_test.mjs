@@ -348,8 +348,9 @@ test('help, completion and the man page know every command and option', async ()
     }
     assert.equal(spawnSync('bash', ['-n'], { input: scripts.bash }).status, 0);
     const offered = (...words) => {
-        const asked = `COMP_WORDS=(shoal ${words.join(' ')}); COMP_CWORD=${words.length}; _shoal; echo "\${COMPREPLY[@]}"`;
-        return spawnSync('bash', [], { input: `${scripts.bash}\n${asked}`, encoding: 'utf8' }).stdout.trim();
+        const line = `COMP_WORDS=(shoal ${words.join(' ')}); COMP_CWORD=${words.length}; _shoal`;
+        const input = `${scripts.bash}\n${line}; echo "\${COMPREPLY[@]}"`;
+        return spawnSync('bash', [], { input, encoding: 'utf8' }).stdout.trim();
     };
     assert.equal(offered('to'), 'topics topic');
     assert.equal(offered('pub', '--typ'), '--type');
