@@ -97,7 +97,7 @@ static const struct config_key keys[] = {
     KEY(limits, reply_bytes, CONFIG_BYTES, "256K", 4 * KIB, GIB, RELOADS,
         "Replies that wait for one connection; one that does not read them is closed."),
     KEY(limits, message_ms, CONFIG_MILLISECONDS, "60s", 100, 3600000, RELOADS,
-        "Time from a WebSocket message's first byte to its last."),
+        "Time from the first byte of a WebSocket message, or control frame, to its last."),
     KEY(limits, handshake_ms, CONFIG_MILLISECONDS, "10s", 100, 600000, RELOADS,
         "Time from the connection to its whole first request."),
     KEY(limits, handshakes, CONFIG_NUMBER, "65536", 1, 100000000, RELOADS,

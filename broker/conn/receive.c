@@ -29,8 +29,8 @@ static void reader_load(struct conns *conns, const struct conn *conn, struct ws_
 }
 
 /*
- * A message has limits.message_ms from its first byte to its last: nobody makes us keep a part of one for ever. Who
- * still owes a token has another deadline, which is nearer.
+ * A message, or a control frame outside of one, has limits.message_ms from its first byte to its last: nobody makes us
+ * keep a part of one for ever. Who still owes a token has the deadline for that instead.
  */
 static void message_begins(const struct conns *conns, const struct conn *conn, struct session *session)
 {
@@ -39,10 +39,10 @@ static void message_begins(const struct conns *conns, const struct conn *conn, s
     }
 }
 
-static void message_ends(const struct conn *conn, struct session *session)
+static void message_ends(const struct conns *conns, const struct conn *conn)
 {
-    if (conn->principal != PRINCIPAL_NOBODY) {
-        session->deadline_ms = 0;
+    if (conn->session && conn->principal != PRINCIPAL_NOBODY) {
+        session_at(conns, conn)->deadline_ms = 0;
     }
 }
 
@@ -60,9 +60,7 @@ static bool reader_store(struct conns *conns, uint32_t slot, const struct ws_rea
         return false;
     }
     session->reader_valid = !idle;
-    if (idle) {
-        message_ends(conn, session);
-    } else {
+    if (!idle) {
         message_begins(conns, conn, session);
         session->reader = *reader;
     }
@@ -135,9 +133,6 @@ static void ws_event_work(struct conns *conns, uint32_t slot, const struct ws_ev
     case WS_EVENT_PONG:
         break;
     case WS_EVENT_DATA:
-        if (event->last && conn_at(conns, slot)->session) {
-            message_ends(conn_at(conns, slot), session_at(conns, conn_at(conns, slot)));
-        }
         data_event(conns, slot, event);
         break;
     case WS_EVENT_PING:
@@ -163,6 +158,9 @@ static size_t receive_frames(struct conns *conns, uint32_t slot, char *bytes, si
     while (taken < size && conn->state == CONN_OPEN && !(conn->flags & CONN_PAUSED)) {
         struct ws_event event;
         taken += ws_reader_feed(&reader, bytes + taken, size - taken, &event);
+        if (ws_reader_idle(&reader)) {
+            message_ends(conns, conn);
+        }
         ws_event_work(conns, slot, &event);
     }
     if (conn->state != CONN_OPEN) {

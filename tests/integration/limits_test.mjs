@@ -98,6 +98,19 @@ over('limits.message_ms: a part of a message, not whole ones', { 'limits.message
     while (JSON.parse(await busy.readText()).id !== 'last');
 });
 
+over('limits.message_ms: nor whole pings, however they come', { 'limits.message_ms': 1000 }, async (broker) => {
+    const wire = await Wire.open(broker, '/v1/topics/a');
+    const ping = frame({ opcode: OPCODE.PING, payload: 'pong' });
+    const began = Date.now();
+    await wire.send(ping.subarray(0, 5));
+    while (Date.now() - began < 3000) {
+        await pause(20);
+        await wire.send(Buffer.concat([ping.subarray(5), ping.subarray(0, 5)]));
+        assert.equal((await wire.readFrame()).opcode, OPCODE.PONG);
+    }
+    assert.equal((await broker.stats()).messages_timed_out, 0);
+});
+
 over('limits.header_bytes, and the number of header lines', { 'limits.header_bytes': 2048 }, async (broker) => {
     const fits = { headers: { 'x-long': 'x'.repeat(1500) } };
     assert.equal((await get(broker, '/v1/topics/a', fits)).status, 200);
