@@ -42,7 +42,7 @@
     X(filter_brakes, "Times that a filter's fan-out was so far behind that publishers had to wait")                    \
     X(publisher_pauses, "Times that a publisher was not read for its bytes in flight")                                 \
     X(publisher_blocks, "Times that a publisher was not read because a mesh ring was full")                            \
-    X(mesh_full, "Times that a ring to another shard had no room")                                                     \
+    X(mesh_full, "Pushes to another shard's ring that found no room")                                                  \
     X(deliveries, "Messages sent to subscribers")                                                                      \
     X(delivery_sends, "Sends that carried these")                                                                      \
     X(delivery_bytes, "Bytes of these")                                                                                \

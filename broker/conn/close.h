@@ -19,7 +19,7 @@
 /* Closes a WebSocket with a code, a stream without one; any other state at once. Nothing if it is closing already. */
 void conn_close(struct conns *conns, uint32_t slot, uint16_t code);
 
-/* The peer has closed its WebSocket, with this code. */
+/* The peer has closed its WebSocket, which is open at this end, with this code. */
 void conn_close_answer(struct conns *conns, uint32_t slot, uint16_t code);
 
 /* After the last HTTP response: sends what is queued, then ends. */

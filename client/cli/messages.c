@@ -71,12 +71,17 @@ static int status_of(enum shoal_error error)
 }
 
 /* The first failure decides how the program ends. */
-static void note_failure(struct session *session, enum shoal_error error, const char *what)
+/* The first failure decides how the program ends. */
+static void note_status(struct session *session, int status)
 {
     int done = EXIT_DONE;
-    int status =
-        fail(status_of(error), session->command, "%s%s%s", what, what[0] ? ": " : "", shoal_error_message(error));
     atomic_compare_exchange_strong(&session->status, &done, status);
+}
+
+static void note_failure(struct session *session, enum shoal_error error, const char *what)
+{
+    note_status(session, fail(status_of(error), session->command, "%s%s%s", what, what[0] ? ": " : "",
+                              shoal_error_message(error)));
     sem_post(&ended);
 }
 
@@ -259,7 +264,7 @@ int command_pub(const struct options *options)
     bool first = atomic_load(&session.status) == EXIT_DONE;
     if (error == SHOAL_ERROR_TIMEOUT && first) {
         const char *what = "not all was acknowledged within %g s (--timeout)";
-        atomic_store(&session.status, fail(EXIT_TIMEOUT, "pub", what, options->timeout_ms / 1e3));
+        note_status(&session, fail(EXIT_TIMEOUT, "pub", what, options->timeout_ms / 1e3));
     } else if (error && first) {
         note_failure(&session, error, "");
     }
