@@ -453,6 +453,17 @@ static void retry_at_once(struct shoal_client *client, enum shoal_error error, s
     }
 }
 
+/* On the client's thread, which can't learn between the two that the token was refused: the publish is behind it,
+ * and so without an answer. */
+static void publish_behind_forged_token(struct shoal_client *client, enum shoal_error error,
+                                        struct shoal_position position, void *forged)
+{
+    (void)position;
+    IS(error, "ok");
+    IS(shoal_set_token(client, forged), "ok");
+    IS(shoal_publish(client, "mine/a", "x", 1, SHOAL_TEXT, retry_at_once, NULL), "ok");
+}
+
 /* What is set as soon as it begins to connect; NULL: nothing. */
 static char *_Atomic token_meanwhile;
 
@@ -509,11 +520,8 @@ static void tokens(void **state)
     IS(shoal_subscribe(client, "mine/#", NULL, &subscriber, NULL), "ok");
     IS(shoal_flush(client, PATIENCE_MS), "ok");
 
-    IS(shoal_set_token(client, forged), "ok"); /* refused: the client fails, and says so to all */
-    for (int i = 0; i < 100; i++) {            /* behind the token, and so without an answer when that is refused */
-        enum shoal_error error = shoal_publish(client, "mine/a", "x", 1, SHOAL_TEXT, retry_at_once, NULL);
-        assert_true(error == SHOAL_OK || error == SHOAL_ERROR_TOKEN_INVALID);
-    }
+    /* refused: the client fails, and says so to all */
+    IS(shoal_publish(client, "mine/a", "x", 1, SHOAL_TEXT, publish_behind_forged_token, forged), "ok");
     await_failed(client);
     IS(shoal_publish_wait(client, "mine/a", "x", 1, SHOAL_TEXT, PATIENCE_MS, NULL), "token_invalid");
     IS(shoal_flush(client, PATIENCE_MS), "token_invalid");
