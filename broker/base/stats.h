@@ -26,6 +26,7 @@
     X(handshakes_failed, "HTTP requests answered with an error")                                                       \
     X(handshakes_timed_out, "Connections closed after limits.handshake_ms without a request")                          \
     X(messages_timed_out, "Connections closed after limits.message_ms within a message")                               \
+    X(partial_refusals, "Messages and bodies refused half received, for limits.partial_bytes or want of memory")       \
     X(heartbeats_sent, "Pings sent to silent connections")                                                             \
     X(heartbeat_timeouts, "Connections closed after heartbeat.timeout_s of silence")                                   \
     X(commands, "Commands received")                                                                                   \
@@ -76,6 +77,7 @@
     X(connections, "Connections now")                                                                                  \
     X(handshakes, "Connections that have not made their request yet")                                                  \
     X(sessions, "Connections with more state than an idle one")                                                        \
+    X(partial_bytes, "Bytes of messages and bodies of which only a part has come yet")                                 \
     X(subscriptions, "Subscriptions now")                                                                              \
     X(cursors, "Subscriptions that are behind")                                                                        \
     X(topics, "Topics owned")                                                                                          \

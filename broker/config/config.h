@@ -107,6 +107,7 @@ struct config {
         uint32_t subscriptions_per_connection;
         uint32_t header_bytes;
         uint32_t message_bytes;
+        uint32_t partial_bytes; /* a shard */
         uint32_t reply_bytes;
         uint32_t handshake_ms;
         uint32_t message_ms;

@@ -94,6 +94,8 @@ static const struct config_key keys[] = {
     KEY(limits, header_bytes, CONFIG_BYTES, "8K", 512, 64 * KIB, RELOADS, "Head of an HTTP request, token included."),
     KEY(limits, message_bytes, CONFIG_BYTES, "1M", KIB, 64 * MIB, 0,
         "Largest message of a client, and largest payload of any namespace."),
+    KEY(limits, partial_bytes, CONFIG_BYTES, "256M", 2 * KIB, GIB, RELOADS,
+        "Messages and bodies of which a part has come, on each shard; at least twice limits.message_bytes."),
     KEY(limits, reply_bytes, CONFIG_BYTES, "256K", 4 * KIB, GIB, RELOADS,
         "Replies that wait for one connection; one that does not read them is closed."),
     KEY(limits, message_ms, CONFIG_MILLISECONDS, "60s", 100, 3600000, RELOADS,

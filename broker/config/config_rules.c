@@ -40,6 +40,16 @@ static void heartbeat_has_time(const struct config *config, struct config_report
                             config->heartbeat.timeout_s, config->heartbeat.interval_s);
 }
 
+static void parts_of_a_message_have_room(const struct config *config, struct config_report *report)
+{
+    struct config_place place = place_of(config, "limits", "partial_bytes");
+    if (config->limits.partial_bytes / 2 < config->limits.message_bytes)
+        config_report_error(report, &place,
+                            "limits.partial_bytes (%u) must be at least twice limits.message_bytes (%u): a message of "
+                            "one peer has to find room beside another's",
+                            config->limits.partial_bytes, config->limits.message_bytes);
+}
+
 /* Clients and operators are told it, in JSON. */
 static void node_is_utf8(const struct config *config, struct config_report *report)
 {
@@ -311,6 +321,7 @@ void config_rules_check(const struct config *config, struct config_report *repor
 {
     node_is_utf8(config, report);
     heartbeat_has_time(config, report);
+    parts_of_a_message_have_room(config, report);
     addresses_are_guarded(config, report);
     addresses_differ(config, report);
     redis_urls_are_valid(config, report);

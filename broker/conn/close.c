@@ -1,6 +1,8 @@
 /* close: see close.h. */
 #include "conn/close.h"
 
+#include "conn/partial.h"
+
 #include "base/check.h"
 
 void conn_abort(struct conns *conns, uint32_t slot)
@@ -44,7 +46,7 @@ static void begin_closing(struct conns *conns, uint32_t slot)
     conn_subscriptions_end(conns, slot);
     struct session *session = session_at(conns, conn);
     buffer_free(&session->in);
-    buffer_free(&session->message);
+    partial_free(conns, session);
     session->message_valid = false;
     session->deadline_ms = conns->heard_ms + CLOSE_LINGER_MS;
     conn_set_state(conns, conn, CONN_CLOSING);

@@ -2,6 +2,7 @@
 #include "conn/conn.h"
 
 #include "base/check.h"
+#include "conn/partial.h"
 #include "conn/replay.h"
 
 static const char *const state_names[CONN_STATES] = {
@@ -133,7 +134,7 @@ void conn_session_free(struct conns *conns, struct conn *conn)
 {
     struct session *session = session_at(conns, conn);
     buffer_free(&session->in);
-    buffer_free(&session->message);
+    partial_free(conns, session);
     buffer_free(&session->out);
     replay_end_all(session);
     while (session->pending_first) {

@@ -122,7 +122,8 @@ struct session {
     uint32_t inflight_bytes;
     uint32_t inflight_messages;
     struct buffer in;       /* bytes that wait to be read */
-    struct buffer message;  /* of a WebSocket message or a body, so far */
+    struct buffer message;  /* of a WebSocket message or a body, so far (partial.h) */
+    uint32_t partial_bytes; /* of `message`, while it is not whole */
     struct buffer out;      /* replies that wait to be sent; always whole frames, but for the first */
     uint32_t out_last;      /* size of the body that `out` ends with, if it is a reply's; 0: it is not */
     struct replay *replays; /* filters that are being resumed */
@@ -207,6 +208,7 @@ struct conns {
     struct subscription_index subscription_index;
     uint32_t handshakes;  /* connections in REQUEST */
     uint32_t tickets;     /* under way */
+    size_t partial_bytes; /* of all sessions */
     uint32_t ready_first; /* slot + 1 */
     uint32_t ready_last;
     struct vector doomed;  /* slots of connections that the close step will let go of */

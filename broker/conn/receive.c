@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "conn/close.h"
 #include "conn/execute.h"
+#include "conn/partial.h"
 #include "conn/replay.h"
 #include "conn/reply.h"
 #include "conn/request.h"
@@ -92,7 +93,7 @@ static bool message_whole(struct conns *conns, uint32_t slot, struct span body, 
         conn_close(conns, slot, CLOSE_OVERLOADED);
         return true;
     }
-    buffer_free(&session->message);
+    partial_free(conns, session);
     session->message = copy;
     session->message_valid = true;
     session->message_text = text;
@@ -114,13 +115,12 @@ static void data_event(struct conns *conns, uint32_t slot, const struct ws_event
         return;
     }
     struct session *session = conn_session(conns, slot);
-    if (!session || !buffer_add(&session->message, event->data.data, event->data.size)) {
+    if (!session || !partial_add(conns, session, event->data, event->last)) {
         conn_close(conns, slot, CLOSE_OVERLOADED);
         return;
     }
     if (event->last) {
-        struct buffer whole = session->message;
-        session->message = (struct buffer){0};
+        struct buffer whole = partial_take(conns, session);
         message_whole(conns, slot, (struct span){whole.bytes, whole.size}, event->opcode == WS_TEXT, event->compressed);
         buffer_free(&whole);
     }
@@ -294,8 +294,7 @@ static bool message_again(struct conns *conns, uint32_t slot)
     if (!session->message_valid) {
         return true;
     }
-    struct buffer whole = session->message;
-    session->message = (struct buffer){0};
+    struct buffer whole = partial_take(conns, session);
     session->message_valid = false;
     bool done = message_whole(conns, slot, (struct span){whole.bytes, whole.size}, session->message_text, false);
     buffer_free(&whole);

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "conn/close.h"
 #include "conn/execute.h"
+#include "conn/partial.h"
 #include "conn/reply.h"
 #include "protocol/dialect_bin.h"
 #include "protocol/json.h"
@@ -314,11 +315,12 @@ static void post_begin(struct conns *conns, uint32_t slot, const struct http_req
     }
 }
 
-static bool body_add(struct conns *conns, uint32_t slot, const char *bytes, size_t size)
+static bool body_add(struct conns *conns, uint32_t slot, struct span bytes, bool last)
 {
     struct session *session = session_at(conns, conn_at(conns, slot));
-    if (!buffer_add(&session->message, bytes, size)) {
-        conn_abort(conns, slot);
+    if (!partial_add(conns, session, bytes, last)) {
+        session->keep_alive = false;
+        conn_respond_error(conns, slot, REPLY_BUSY);
         return false;
     }
     return true;
@@ -338,7 +340,8 @@ static size_t body_chunked(struct conns *conns, uint32_t slot, char *bytes, size
         }
         return size;
     }
-    if (body_add(conns, slot, bytes, decoded) && result == HTTP_DONE) {
+    bool last = result == HTTP_DONE;
+    if (body_add(conns, slot, (struct span){bytes, decoded}, last) && last) {
         post_publish(conns, slot);
     }
     return consumed;
@@ -352,7 +355,8 @@ size_t request_body(struct conns *conns, uint32_t slot, char *bytes, size_t size
     }
     size_t taken = (size_t)session->body_left < size ? (size_t)session->body_left : size;
     session->body_left -= (int64_t)taken;
-    if (body_add(conns, slot, bytes, taken) && session->body_left == 0) {
+    bool last = session->body_left == 0;
+    if (body_add(conns, slot, (struct span){bytes, taken}, last) && last) {
         post_publish(conns, slot);
     }
     return taken;
@@ -392,7 +396,7 @@ bool request_again(struct conns *conns, uint32_t slot)
         return false;
     }
     session->message_valid = false;
-    buffer_free(&session->message);
+    partial_free(conns, session);
     if (error) {
         conn_respond_error(conns, slot, error);
     }

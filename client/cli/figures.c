@@ -110,7 +110,7 @@ static void lines_trouble(const json_t *now)
         "protocol_errors",           "tokens_refused",
         "connections_refused_limit", "connections_refused_address",
         "publishes_refused",         "memory_refusals",
-        "messages_timed_out",
+        "messages_timed_out",        "partial_refusals",
     };
     for (int i = 0; i < COUNT(counters); i++) {
         int64_t value = member(now, "counters", counters[i]);

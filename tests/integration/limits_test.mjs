@@ -111,6 +111,56 @@ over('limits.message_ms: nor whole pings, however they come', { 'limits.message_
     assert.equal((await broker.stats()).messages_timed_out, 0);
 });
 
+over(
+    'limits.partial_bytes: parts of messages fill no shard',
+    { 'limits.message_bytes': '32K', 'limits.partial_bytes': '64K', 'broker.shards': 1 },
+    async (broker) => {
+        const partBytes = (bytes) =>
+            broker.untilStats(`${bytes} bytes of parts`, (stats) => stats.partial_bytes === bytes);
+        const open = () => Wire.open(broker, '/v1/topics/a?mode=pub');
+        const [one, two, none] = [await open(), await open(), await open()];
+        const reader = await RawClient.open(broker, 'a');
+        const half = { fin: false, payload: 'x'.repeat(30000) };
+        await one.sendFrame(half);
+        await two.sendFrame(half);
+        await partBytes(60000);
+
+        await none.sendFrame(half);
+        const refused = await none.readFrame();
+        assert.equal(refused.opcode, OPCODE.CLOSE);
+        assert.equal(refused.payload.readUInt16BE(0), 4100);
+        const poster = await Wire.connect(broker);
+        await poster.send('POST /v1/topics/a HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n' + 'x'.repeat(10000));
+        const answer = await poster.readHttp();
+        assert.equal(answer.status, 503);
+        assert.equal(answer.json.error.code, 'busy');
+        assert.ok(answer.headers['retry-after']);
+        await poster.ended();
+        assert.equal((await broker.stats()).partial_refusals, 2);
+
+        const rest = await open();
+        await rest.sendFrame({ fin: false, payload: 'x'.repeat(5000) });
+        await partBytes(65000);
+        assert.equal((await post(broker, 'a', 'w'.repeat(2000))).status, 200); // what comes at once needs no room
+        assert.equal((await reader.inbox.take()).length, 2000);
+        rest.cut();
+        await partBytes(60000);
+
+        await one.sendFrame({ opcode: OPCODE.CONTINUATION, payload: 'y' });
+        assert.equal((await reader.inbox.take()).length, 30001);
+        await partBytes(30000);
+        two.cut();
+        await partBytes(0);
+        const chunked = await Wire.connect(broker);
+        await chunked.send('POST /v1/topics/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n');
+        await partBytes(3);
+        await chunked.send('0\r\n\r\n');
+        assert.equal((await chunked.readHttp()).status, 200);
+        assert.equal(await reader.inbox.take(), 'abc');
+        await partBytes(0);
+    },
+);
+
 over('limits.header_bytes, and the number of header lines', { 'limits.header_bytes': 2048 }, async (broker) => {
     const fits = { headers: { 'x-long': 'x'.repeat(1500) } };
     assert.equal((await get(broker, '/v1/topics/a', fits)).status, 200);

@@ -366,6 +366,7 @@ static void rules_between_keys_hold(void **state)
 {
     (void)state;
     bad(NULL, SETS("heartbeat.timeout_s=30"), 1, EXPECTED("heartbeat.timeout_s (30) must be more than"));
+    bad(NULL, SETS("limits.partial_bytes=1M"), 1, EXPECTED("limits.partial_bytes (1048576) must be at least twice"));
     bad("[heartbeat]\n\ntimeout_s=3", NULL, 1, EXPECTED("error: shoal.ini:3: heartbeat.timeout_s (3)"));
     bad(NULL, SETS("admin.address=127.0.0.1:7070"), 1, EXPECTED("admin.address and listen.address are the same"));
     config_free(good(NULL, NULL, SETS("admin.address=127.0.0.1:0", "listen.address=127.0.0.1:0")));
