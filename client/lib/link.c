@@ -21,14 +21,19 @@
 
 /* --- the end of it --- */
 
+static void addresses_free(struct link *link)
+{
+    if (link->addresses)
+        freeaddrinfo(link->addresses);
+    link->addresses = link->address = NULL;
+}
+
 static void link_drop(struct link *link)
 {
     if (link->fd >= 0)
         close(link->fd);
-    if (link->addresses)
-        freeaddrinfo(link->addresses);
     link->fd = -1;
-    link->addresses = link->address = NULL;
+    addresses_free(link);
     link->stage = LINK_DOWN;
     bytes_clear(&link->in);
     bytes_clear(&link->message);
@@ -185,20 +190,28 @@ static bool is_writable(int fd)
     return poll(&poll_fd, 1, 0) > 0;
 }
 
+/* Whether its turn is over, silent or ended, and another may have a broker behind it. */
+static bool address_is_passed(const struct link *link, int64_t now_ms)
+{
+    return link->address->ai_next && (link->ended || now_ms >= link->turn_ends_ms);
+}
+
 /* The next address, if there is one. */
 static enum link_event address_failed(struct link *link, int number)
 {
     if (link->fd >= 0)
         close(link->fd);
     link->fd = -1;
+    link->ended = false;
+    link->stage = LINK_CONNECTING;
+    bytes_clear(&link->in);
+    bytes_clear(&link->out);
     link->address = link->address->ai_next;
     return link->address ? LINK_IDLE : lose_errno(link, SHOAL_ERROR_CONNECT, link->host, number);
 }
 
 static enum link_event handshake_begin(struct link *link)
 {
-    freeaddrinfo(link->addresses);
-    link->addresses = link->address = NULL;
     char bytes[16];
     for (size_t i = 0; i < sizeof bytes; i += 8) {
         uint64_t random = random_next(link);
@@ -224,10 +237,8 @@ static enum link_event connect_step(struct link *link, int64_t now_ms)
             return address_failed(link, number);
         link->turn_ends_ms = now_ms + turn_of_address_ms(link, now_ms);
     }
-    if (!is_writable(link->fd)) {
-        bool next = link->address->ai_next && now_ms >= link->turn_ends_ms;
-        return next ? address_failed(link, ETIMEDOUT) : LINK_IDLE;
-    }
+    if (!is_writable(link->fd))
+        return address_is_passed(link, now_ms) ? address_failed(link, ETIMEDOUT) : LINK_IDLE;
     int number = 0;
     socklen_t size = sizeof number;
     getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &number, &size);
@@ -287,9 +298,12 @@ static enum link_event handshaking(struct link *link, int64_t now_ms)
         link->after_ms = answer.after_ms;
         return LINK_LOST;
     }
+    if (size == 0 && address_is_passed(link, now_ms))
+        return address_failed(link, ETIMEDOUT);
     if (size == 0)
         return link->ended ? ended(link) : LINK_IDLE;
     bytes_take(&link->in, size);
+    addresses_free(link);
     ws_reader_init(&link->reader, WS_ROLE_CLIENT, MESSAGE_BYTES, false);
     link->stage = LINK_OPEN;
     link->token = NULL;
@@ -445,7 +459,7 @@ int64_t link_wakes_ms(const struct link *link)
     case LINK_CONNECTING:
         return link->fd < 0 ? 0 : link->turn_ends_ms;
     case LINK_HANDSHAKE:
-        return link->deadline_ms;
+        return link->address->ai_next ? link->turn_ends_ms : link->deadline_ms;
     case LINK_OPEN:
         return link->heard_ms + (link->pinged ? 2 : 1) * link->heartbeat_ms;
     }

@@ -3,7 +3,7 @@
  * service), knows nothing of records, and takes no lock: it belongs to the thread that drives the client.
  *
  *      DOWN ── link_open ──▶ CONNECTING ── the socket is writable ──▶ HANDSHAKE ── 101 ──▶ OPEN
- *        ▲                    │  ▲ next address                         │                   │
+ *        ▲                    │  ▲ next address ◀── silent, or ended ── │                   │
  *        └────────────────────┴──┴──────────── link_close, or LINK_LOST ┴───────────────────┘
  *
  * What happens comes out of link_next(), one event a call, so that there is no callback and nothing is ever in the
@@ -46,11 +46,11 @@ struct link {
     enum shoal_error error;         /* LOST */
     char detail[LINK_DETAIL_BYTES]; /* LOST: for people */
     int64_t deadline_ms;            /* CONNECTING, HANDSHAKE: given up then */
-    int64_t turn_ends_ms;           /* CONNECTING: then the next address is tried, if there is one */
+    int64_t turn_ends_ms;           /* of the address; then the next one is tried, if there is one */
     int64_t heard_ms;               /* OPEN: when bytes last came */
     int64_t heartbeat_ms;
     uint64_t random;            /* state of the masking keys' generator */
-    struct addrinfo *addresses; /* CONNECTING */
+    struct addrinfo *addresses; /* CONNECTING, HANDSHAKE */
     struct addrinfo *address;
     char host[HOST_BYTES_MAX + 16]; /* of the Host header */
     const char *token;              /* borrowed from link_open() until OPEN */

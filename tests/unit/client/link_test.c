@@ -124,10 +124,48 @@ static void silent_one_leaves_time_for_the_next(void **state)
     assert_int_equal(link_wakes_ms(&link), TIMEOUT_MS / 3 * 2);
     assert_int_equal(at(&link, TIMEOUT_MS / 3 * 2), LINK_IDLE);
     assert_int_equal(link.stage, LINK_HANDSHAKE);
-    assert_false(given);
     link_free(&link);
+    assert_false(given);
     close(answers);
     silent_end(&silent);
+}
+
+static void takes_the_connection_and_says_nothing(void **state)
+{
+    (void)state;
+    int silent = listener(), ends = listener(), last = listener();
+    host_has(3, (int[]){silent, ends, last});
+    struct link link;
+    link_init(&link, 1);
+    link_open(&link, &options, "", 0);
+    assert_int_equal(at(&link, 0), LINK_IDLE);
+    assert_int_equal(link.stage, LINK_HANDSHAKE);
+    assert_int_equal(link_wakes_ms(&link), TIMEOUT_MS / 3);
+    assert_int_equal(at(&link, TIMEOUT_MS / 3 - 1), LINK_IDLE);
+    assert_ptr_equal(link.address, &addresses[0]);
+    assert_int_equal(at(&link, TIMEOUT_MS / 3), LINK_IDLE);
+    assert_ptr_equal(link.address, &addresses[1]);
+
+    assert_int_equal(at(&link, TIMEOUT_MS / 3), LINK_IDLE);
+    assert_int_equal(link.stage, LINK_HANDSHAKE);
+    int taken = accept(ends, NULL, NULL);
+    assert_true(taken >= 0);
+    char request[1024];
+    assert_true(read(taken, request, sizeof request) > 0); /* else closing resets */
+    close(taken);
+    struct pollfd poll_fd = {.fd = link.fd, .events = POLLIN};
+    assert_int_equal(poll(&poll_fd, 1, -1), 1);
+    assert_int_equal(at(&link, TIMEOUT_MS / 3 + 1), LINK_IDLE);
+    assert_ptr_equal(link.address, &addresses[2]);
+
+    assert_int_equal(at(&link, TIMEOUT_MS / 3 + 1), LINK_IDLE);
+    assert_int_equal(link.stage, LINK_HANDSHAKE);
+    assert_int_equal(link_wakes_ms(&link), TIMEOUT_MS);
+    assert_int_equal(at(&link, TIMEOUT_MS), LINK_LOST);
+    assert_int_equal(link.error, SHOAL_ERROR_TIMEOUT);
+    assert_false(given);
+    link_free(&link);
+    close(silent), close(ends), close(last);
 }
 
 static void all_silent(void **state)
@@ -171,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(silent_one_leaves_time_for_the_next),
+        cmocka_unit_test(takes_the_connection_and_says_nothing),
         cmocka_unit_test(all_silent),
         cmocka_unit_test(one_that_refuses_is_passed_at_once),
     };
