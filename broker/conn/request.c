@@ -188,7 +188,11 @@ static void open_echo(struct conns *conns, uint32_t slot, const struct http_requ
 {
     static const char *const subprotocols[] = {NULL};
     if (handshake(conns, slot, request, subprotocols)) {
-        conn_at(conns, slot)->flags |= CONN_ECHO;
+        struct conn *conn = conn_at(conns, slot);
+        conn->flags |= CONN_ECHO;
+        if (conn->principal == PRINCIPAL_NOBODY) {
+            conn->principal = PRINCIPAL_ANYBODY; /* needs no rights, and so owes no token */
+        }
         open_now(conns, slot, DIALECT_RAW);
     }
 }

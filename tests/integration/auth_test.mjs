@@ -24,6 +24,16 @@ const keyed = (set = {}) => ({
 });
 const over = (name, set, body) => test(name, () => withBroker(keyed(set), body));
 
+const echo = { 'debug.echo': true, 'limits.message_ms': 300 };
+over('an echo owes no token, but has no longer for a message', echo, async (broker) => {
+    const wire = await Wire.open(broker, '/v1/echo');
+    await wire.sendFrame({ payload: 'x' });
+    assert.equal(await wire.readText(), 'x');
+    await wire.sendFrame({ fin: false, payload: 'x' });
+    assert.equal((await wire.readFrame()).payload.readUInt16BE(0), 4005);
+    assert.equal((await post(broker, 'a', 'x')).status, 401);
+});
+
 over('HTTP: a token in the header or the query, or 401', {}, async (broker) => {
     const token = hs256(SECRET, EVERYTHING);
     assert.equal((await post(broker, 'a', 'x', bearer(token))).status, 200);
