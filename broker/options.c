@@ -26,6 +26,14 @@ static int usage_error(const char *program, const char *why, const char *what)
     return 2;
 }
 
+static int usage_key(const char *program, const char *key)
+{
+    const char *value = strchr(key, '=') ? "" : "=VALUE";
+    fprintf(stderr, "%s: a key of the configuration is given so: --set %s%s\nTry '%s --help'.\n", program, key, value,
+            program);
+    return 2;
+}
+
 /* One option. Returns as options_parse(). */
 static int option_apply(int option, const char *value, const char *program, struct options *options)
 {
@@ -70,7 +78,7 @@ int options_parse(int argc, char *const *argv, struct options *options)
     optind = 0; /* start afresh: tests call this more than once */
     for (int option; (option = getopt_long(argc, argv, "c:s:hV", long_options, NULL)) != -1;) {
         if (option == '?' && is_key(argv[optind - 1])) {
-            return usage_error(program, "a key of the configuration is given so: --set ", argv[optind - 1] + 2);
+            return usage_key(program, argv[optind - 1] + 2);
         }
         int status = option_apply(option, optarg, program, options);
         if (status)

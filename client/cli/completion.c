@@ -52,7 +52,7 @@ static void words_of(const struct command *command)
     }
 }
 
-/* The word after an option with an argument is that. */
+/* The word after an option with an argument is that; "=" between them is a word of its own to bash. */
 static void bash_values(void)
 {
     for (int i = 0; i < OPTION_COUNT; i++) {
@@ -79,7 +79,11 @@ static void bash(void)
         words_of(&commands[i]);
         puts("' ;;");
     }
-    puts("        esac\n        case ${COMP_WORDS[COMP_CWORD - 1]} in");
+    puts("        esac\n"
+         "        local before=${COMP_WORDS[COMP_CWORD - 1]}\n"
+         "        [[ $before == = ]] && before=${COMP_WORDS[COMP_CWORD - 2]}\n"
+         "        [[ $word == = ]] && word=\n"
+         "        case $before in");
     bash_values();
     puts("        esac\n    fi\n    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
          "complete -F _shoal shoal");

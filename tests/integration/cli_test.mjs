@@ -355,6 +355,8 @@ test('help, completion and the man page know every command and option', async ()
     assert.equal(offered('to'), 'topics topic');
     assert.equal(offered('pub', '--typ'), '--type');
     assert.equal(offered('pub', '--type', '""'), 'text json binary');
+    assert.equal(offered('pub', '--type', '='), 'text json binary');
+    assert.equal(offered('pub', '--type', '=', 'js'), 'json');
     assert.equal(offered('sub', '-f', 'l'), 'last');
     assert.equal(offered('sub', '--url', '""'), '', 'anything may stand there');
 });

@@ -97,6 +97,7 @@ test('a command line that is wrong: status 2', async () => {
     const key = await runShoald(['--limits.topics=7']);
     assert.equal(key.status, 2);
     assert.match(key.stderr, /--set limits\.topics=7$/m);
+    assert.match((await runShoald(['--limits.topics', '7'])).stderr, /--set limits\.topics=VALUE$/m);
 });
 
 test('an address that is not loopback wants a key, or the word', async () => {
