@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "mesh/relay.h"
 
 /* A shard that asked for a filter; on its way to being told it stands alone, on the line of answers. */
 struct pattern_asker {
@@ -195,10 +196,46 @@ static void answer_if_settled(struct patterns *patterns, struct pattern_filter *
     }
 }
 
+/* --- what may be missed --- */
+
+/* Where all that is wanted is subscribed again, nothing is missed any more. */
+static void misses_end(struct patterns *patterns)
+{
+    for (uint64_t bits = patterns->missed & patterns->up; bits; bits &= bits - 1) {
+        uint32_t server = (uint32_t)__builtin_ctzll(bits);
+        patterns->missed &= ~((uint64_t)patterns_is_complete(patterns, server) << server);
+    }
+}
+
+static bool tell_one(struct mesh *mesh, uint32_t peer, uint32_t shard, enum relay_status status)
+{
+    struct envelope envelope = {.kind = TELL_PATTERNS, .status = (uint8_t)status};
+    return mesh_tell(mesh, peer, shard, &envelope);
+}
+
+/* False: no room. */
+static bool tell_missed(struct patterns *patterns, struct mesh *mesh, uint32_t peer, uint32_t shard)
+{
+    struct pattern_told *told = &patterns->told[shard];
+    if (told->cuts != patterns->cuts) {
+        if (!tell_one(mesh, peer, shard, RELAY_AWAY)) {
+            return false;
+        }
+        *told = (struct pattern_told){.cuts = patterns->cuts, .missed = true};
+    }
+    if (told->missed && patterns->missed == 0) {
+        told->missed = !tell_one(mesh, peer, shard, RELAY_DONE);
+        return !told->missed;
+    }
+    return true;
+}
+
 bool patterns_tell(struct patterns *patterns, struct mesh *mesh, uint32_t peer, uint32_t shards)
 {
     bool all = true;
+    misses_end(patterns);
     for (uint32_t shard = 0; shard < shards; shard++) {
+        all &= tell_missed(patterns, mesh, peer, shard);
         struct pattern_asker **first = &patterns->answers[shard].first;
         while (*first) {
             struct pattern_asker *asker = *first;
@@ -311,6 +348,8 @@ void patterns_cut(struct patterns *patterns, uint32_t server)
 {
     uint64_t bit = 1ull << server;
     patterns->up &= ~bit;
+    patterns->cuts += patterns->missed == 0;
+    patterns->missed |= bit;
     patterns->acked[server] = 0;
     for (uint32_t number = record_from(patterns, 1); number; number = record_from(patterns, number + 1)) {
         struct pattern_filter *filter = filter_at(patterns, number);

@@ -10,6 +10,10 @@
  * like any other, sees what reaches this host anyway, and is counted. Filters that begin with `$` are the broker's own
  * and concern this host only.
  *
+ * While a server is away, or what is wanted of it is not subscribed again yet, messages are missed. Topics that shards
+ * know are fetched (interest.h); of those that they do not know they are told that something may be missed, and when
+ * that is over (TELL_PATTERNS; topic/missed.h). Each cut is told, however short.
+ *
  * Patterns of Redis are wider than filters: `+` becomes `*`, which matches deeper levels, too; the exact
  * match is the owner's. No two filters make the same pattern (`a/#` has `**` where `a/+` has `*`, which Redis takes for
  * the same), so one can be given up without a look at the others.
@@ -34,7 +38,9 @@ struct patterns {
     uint32_t filters_max;
     uint32_t levels_min;
     uint32_t serial;
-    uint64_t up; /* servers: bits */
+    uint64_t up;     /* servers: bits */
+    uint64_t missed; /* those that were cut off, and are not complete again */
+    uint32_t cuts;   /* times that messages began to be missed */
     struct queue todo;
     uint64_t wanted;
     uint64_t acked[LINK_SERVERS_MAX]; /* of the wanted ones */
@@ -42,6 +48,10 @@ struct patterns {
         struct pattern_asker *first;
         struct pattern_asker *last;
     } answers[SHARDS_MAX];
+    struct pattern_told {
+        uint32_t cuts;
+        bool missed; /* not yet that it is over */
+    } told[SHARDS_MAX];
 };
 
 /* False: no memory. */

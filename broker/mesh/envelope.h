@@ -66,6 +66,7 @@ enum envelope_kind {
     TELL_WANTED,  /* topic, hash, status (enum relay_status): DONE: from now on all that is published arrives, what came
                      before may be missing; comes again after each time that Redis was cut off. AWAY: not now */
     TELL_FETCHED, /* relay, with its status and page set */
+    TELL_PATTERNS, /* status: AWAY: what matches filters may be missed from now on. DONE: nothing is any more */
 };
 
 /* What TELL_HISTORY says of the position that was asked for. */

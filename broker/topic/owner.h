@@ -41,6 +41,7 @@
 #include "topic/filters.h"
 #include "topic/idempotency.h"
 #include "topic/log.h"
+#include "topic/missed.h"
 #include "topic/remote.h"
 #include "topic/ticket.h"
 
@@ -114,6 +115,7 @@ struct owner {
     uint32_t relays_waiting;
     uint64_t relays_bytes; /* of these */
     uint64_t early_bytes;
+    struct missed missed; /* by filters */
     uint32_t sweep_at;
     int64_t now_ms;  /* wall clock of this turn */
     uint32_t now_s;  /* shard's seconds of this turn */
@@ -141,7 +143,8 @@ void owner_tell(struct owner *owner, const struct envelope *tell);
 /* Whether a tell is one of these. */
 static inline bool owner_is_told(const struct envelope *tell)
 {
-    return tell->kind == TELL_RELAYED || tell->kind == TELL_WANTED || tell->kind == TELL_FETCHED;
+    return tell->kind == TELL_RELAYED || tell->kind == TELL_WANTED || tell->kind == TELL_FETCHED ||
+           tell->kind == TELL_PATTERNS;
 }
 
 /* Sends what is owed to the link, and tells the followers of dirty topics where the tails are now. What finds no room

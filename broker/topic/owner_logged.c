@@ -239,7 +239,16 @@ static void early_drain(struct owner *owner, struct remote *remote)
     }
 }
 
-/* A topic that is followed here just by filters opens with the first message that comes by their patterns. */
+/* From when on messages to topics that are not known yet may have been missed, by those who follow them by filters. */
+static int64_t filters_missed_from(const struct owner *owner)
+{
+    return missed_from(&owner->missed, owner->now_ms);
+}
+
+/*
+ * A topic that is followed here just by filters opens with the first message that comes by their patterns; or, if some
+ * may have been missed, when its stream was looked at.
+ */
 static struct remote *open_at(struct owner *owner, uint32_t number, const struct relay *relay)
 {
     struct span name = {relay_topic(relay), relay->topic_size};
@@ -249,7 +258,7 @@ static struct remote *open_at(struct owner *owner, uint32_t number, const struct
     number = number ? number : owner_topic(owner, relay->hash, NULL, name);
     struct remote *remote =
         number && topic_is_logged(owner, topic_at(owner, number)) ? owner_remote_need(owner, number) : NULL;
-    if (remote) {
+    if (remote && (relay->offset == 1 || filters_missed_from(owner) == INT64_MAX)) {
         begin(owner, remote, relay->epoch, relay->offset - 1, 0);
         opens(owner, remote);
     }
@@ -297,6 +306,14 @@ void owner_fetch_owe(struct owner *owner, struct remote *remote)
     }
 }
 
+/* Of a log that is not known yet. */
+static uint32_t messages_wanted(struct owner *owner, const struct topic *topic)
+{
+    uint32_t history = topic_namespace(owner, topic)->history_messages;
+    bool more = filters_missed_from(owner) != INT64_MAX && history < MISSED_MESSAGES_MAX;
+    return more ? MISSED_MESSAGES_MAX : history;
+}
+
 struct relay *owner_fetch_relay(struct owner *owner, const struct remote *remote)
 {
     const struct topic *topic = topic_at(owner, remote->topic);
@@ -309,7 +326,7 @@ struct relay *owner_fetch_relay(struct owner *owner, const struct remote *remote
         relay->logged = true;
         relay->epoch = remote->known ? topic->epoch : 0;
         relay->offset = remote->known ? topic_tail_offset(owner, topic) : 0;
-        relay->messages_max = topic_namespace(owner, topic)->history_messages;
+        relay->messages_max = messages_wanted(owner, topic);
         relay->stream_age_s = owner->config->cluster.stream_age_s;
     }
     return relay;
@@ -339,17 +356,40 @@ static uint64_t page_before(const struct relay_page *page)
 }
 
 /*
- * What has arrived already is new for those who follow by a filter, be the page of the newest messages too short to
- * hold it. Then the log begins there, and what has not arrived yet is fetched as what comes after. False: the page
- * holds it.
+ * The log begins behind `before`, with what the page has. Where messages were missed that are followed by a filter, and
+ * the page does not reach back to before that time, it begins with a gap. False: no memory for the gap, which comes
+ * with the next page.
  */
-static bool page_is_short(struct owner *owner, struct remote *remote, const struct relay_page *page)
+static bool begin_with(struct owner *owner, struct remote *remote, const struct relay_page *page, uint64_t before)
 {
-    uint64_t first_new = early_first(remote, page->epoch);
-    if (remote->known || first_new > page_before(page)) {
+    int64_t from_ms = filters_missed_from(owner);
+    bool reaches = before == page->epoch_base || (page->count && page->entries[0].time_ms < from_ms);
+    if (reaches || from_ms == INT64_MAX ||
+        !owner_filters_want(owner, name_span(topic_at(owner, remote->topic)->name))) {
+        begin(owner, remote, page->epoch, before, page->epoch_base);
+        return true;
+    }
+    const struct gap gap = {.epoch = page->epoch, .from = page->epoch_base + 1, .to = before, .reason = GAP_EXPIRED};
+    begin(owner, remote, page->epoch, page->epoch_base, page->epoch_base);
+    opens(owner, remote);
+    return append_gap(owner, remote, &gap);
+}
+
+/*
+ * What has arrived already is new for those who follow by a filter, be the page of the newest messages too short to
+ * hold it. Then the log begins there, and what has not arrived yet is fetched as what comes after.
+ */
+static bool page_is_short(const struct remote *remote, const struct relay_page *page)
+{
+    return !remote->known && early_first(remote, page->epoch) <= page_before(page);
+}
+
+/* False: no memory. */
+static bool page_pass(struct owner *owner, struct remote *remote, const struct relay_page *page)
+{
+    if (!begin_with(owner, remote, page, early_first(remote, page->epoch) - 1)) {
         return false;
     }
-    begin(owner, remote, page->epoch, first_new - 1, page->epoch_base);
     opens(owner, remote);
     early_drain(owner, remote);
     return true;
@@ -361,8 +401,7 @@ static bool page_begin(struct owner *owner, struct remote *remote, const struct 
     const struct topic *topic = topic_at(owner, remote->topic);
     uint64_t before = page_before(page);
     if (!remote->known) {
-        begin(owner, remote, page->epoch, before, page->epoch_base);
-        return true;
+        return begin_with(owner, remote, page, before);
     }
     const struct gap gap = {.epoch = page->epoch, .from = 0, .to = before, .reason = GAP_EPOCH};
     return page->epoch == topic->epoch || append_gap(owner, remote, &gap);
@@ -371,8 +410,8 @@ static bool page_begin(struct owner *owner, struct remote *remote, const struct 
 /* False: no memory for all of it. */
 static bool page_apply(struct owner *owner, struct remote *remote, const struct relay_page *page)
 {
-    if (page_is_short(owner, remote, page)) {
-        return true;
+    if (page_is_short(remote, page)) {
+        return page_pass(owner, remote, page);
     }
     if (!page_begin(owner, remote, page)) {
         return false;
@@ -383,7 +422,7 @@ static bool page_apply(struct owner *owner, struct remote *remote, const struct 
         if (entry->offset <= topic_tail_offset(owner, topic_at(owner, remote->topic))) {
             continue; /* it has arrived meanwhile */
         }
-        if (entry->offset >= first_new) {
+        if (entry->offset >= first_new || entry->time_ms >= filters_missed_from(owner)) {
             opens(owner, remote);
         }
         if (!bridge(owner, remote, entry->offset) ||

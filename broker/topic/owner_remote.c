@@ -419,6 +419,14 @@ void owner_tell(struct owner *owner, const struct envelope *tell)
         relay_free(tell->relay);
         break;
     }
+    case TELL_PATTERNS:
+        if (tell->status == RELAY_DONE) {
+            missed_ends(&owner->missed, owner->now_ms);
+        } else {
+            missed_begins(&owner->missed, owner->now_ms,
+                          (int64_t)owner->config->cluster.timeout_ms + owner->config->cluster.probe_ms);
+        }
+        break;
     default:
         UNREACHABLE();
     }

@@ -11,8 +11,9 @@
  *      ── needed: ASK_WANT ──▶ WANTING                        not known ── first page ──▶ known ── last page ──▶ opened
  *                    TELL_WANTED │ done        away                                        │
  *                                ▼         ──────▶                                         └─ a message by a filter's
- *                              WANTED              AWAY                                       pattern: opens there
- *                                          ◀──────
+ *                              WANTED              AWAY                                       pattern: opens there,
+ *                                          ◀──────                                            unless some may have
+ *                                                                                             been missed (missed.h)
  *      ◀── ASK_UNWANT, nobody needs it for cluster.linger_s
  *
  *   fetch      NONE ── a hole, or wanted (again) ──▶ OWED ── ASK_FETCH ──▶ OUT ── page ──▶ NONE, or OWED: there is more

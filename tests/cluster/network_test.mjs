@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { pause, until } from '../integration/harness/wait.mjs';
+import { JsonClient } from '../integration/harness/ws.mjs';
 import { Cluster, untilNotReady } from './harness/cluster.mjs';
 import { insideOwnNetwork, makeSpaces } from './harness/namespaces.mjs';
 import { Traffic } from './harness/traffic.mjs';
@@ -31,7 +32,12 @@ function withSpaces(body) {
             redis: [{ bind: spaces.redis.address, port: 6379, launcher: spaces.redis.launcher }],
             hosts: HOSTS,
             launcher,
-            set: { 'auth.anonymous': true, 'admin.token_file': '@FOLDER@/token' },
+            set: {
+                'auth.anonymous': true,
+                'admin.token_file': '@FOLDER@/token',
+                'namespace.brief.prefix': 'brief/', // keeps no history
+                'namespace.brief.logged': true,
+            },
             settings: (index) => ({
                 'listen.address': `${spaces.hosts[index].control}:0`,
                 'admin.address': `${spaces.hosts[index].control}:0`,
@@ -91,6 +97,41 @@ for (const [name, cut] of Object.entries(CUTS))
             }),
         ),
     );
+
+test('a filter misses nothing of a topic that nobody knew before its host was cut off', () =>
+    withSpaces(async (cluster) => {
+        const [there, here] = cluster.hosts.map(({ broker }) => broker);
+        const follower = await JsonClient.open(here);
+        await follower.subscribe('log/#');
+        await follower.subscribe('brief/#');
+        const publisher = await JsonClient.open(there);
+        const send = async (topic, ...all) => {
+            for (const data of all) await publisher.request('publish', { topic, data });
+        };
+        spaces.hosts[1].cut('in', 'out');
+        await untilNotReady(here, /redis/i);
+        await send('log/new', 1, 2);
+        const many = (count) => Array.from({ length: count }, (_, n) => n);
+        await send('log/long', ...many(2000));
+        await send('brief/long', ...many(200));
+        spaces.hosts[1].mend();
+        await cluster.untilReady();
+        await send('log/new', 3);
+        await send('log/long', 2000);
+        const expected = { 'log/new': 1, 'log/long': 1 };
+        for (let left = 3 + 2001; left > 0; left--) {
+            const { op, topic, offset } = await follower.inbox.take();
+            assert.deepEqual([op, offset], ['message', expected[topic]++], topic);
+        }
+        await send('brief/long', 200);
+        const gap = await follower.inbox.take();
+        assert.deepEqual([gap.op, gap.topic, gap.from, gap.reason], ['gap', 'brief/long', 1, 'expired']);
+        assert.ok(gap.to < 200, `${gap.to}`);
+        for (let offset = gap.to + 1; offset <= 201; offset++)
+            assert.equal((await follower.inbox.take()).offset, offset);
+        follower.cut();
+        publisher.cut();
+    }));
 
 test('Redis is cut off from everybody, for a moment', () =>
     withSpaces((cluster) =>

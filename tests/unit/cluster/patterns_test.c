@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/check.h"
+#include "mesh/relay.h"
 
 #define SHARDS 2
 #define PEER   2
@@ -21,10 +22,16 @@ static struct patterns patterns;
 static struct link_stats stats;
 static struct mesh mesh;
 
+/* What shards were told of what may be missed. */
+static bool missed[SHARDS];
+static uint32_t cuts[SHARDS];
+
 static int setup(void **state)
 {
     (void)state;
     stats = (struct link_stats){0};
+    memset(missed, 0, sizeof missed);
+    memset(cuts, 0, sizeof cuts);
     return mesh_init(&mesh, PEER + 1, 64) && patterns_init(&patterns, 3, 1, &stats) ? 0 : -1;
 }
 
@@ -52,6 +59,11 @@ static uint32_t answers(uint32_t shard, uint32_t feed)
     assert_true(patterns_tell(&patterns, &mesh, PEER, SHARDS));
     struct spsc *ring = mesh_tells(&mesh, PEER, shard);
     for (const struct envelope *tell; (tell = spsc_peek(ring)) != NULL; spsc_pop(ring)) {
+        if (tell->kind == TELL_PATTERNS) {
+            missed[shard] = tell->status == RELAY_AWAY;
+            cuts[shard] += missed[shard];
+            continue;
+        }
         assert_int_equal(tell->kind, TELL_FILTERED);
         count += tell->feed == feed;
     }
@@ -120,6 +132,43 @@ static void a_server_that_goes_is_not_waited_for(void **state)
     assert_false(patterns_is_complete(&patterns, 1));
     confirm(1);
     assert_true(patterns_is_complete(&patterns, 1));
+}
+
+/* Both shards, as they were told last. */
+static void assert_told(bool is_missed, uint32_t times)
+{
+    for (uint32_t shard = 0; shard < SHARDS; shard++) {
+        answers(shard, 0);
+        assert_int_equal(missed[shard], is_missed);
+        assert_int_equal(cuts[shard], times);
+    }
+}
+
+static void shards_are_told_while_something_is_missed(void **state)
+{
+    (void)state;
+    ask(0, "a/#", 1, 1, 0);
+    patterns_up(&patterns, 0);
+    assert_told(false, 0); /* a filter that is new misses nothing */
+    confirm(0);
+    patterns_up(&patterns, 1);
+    confirm(1);
+    assert_told(false, 0);
+    patterns_cut(&patterns, 0);
+    assert_told(true, 1);
+    patterns_cut(&patterns, 1);
+    patterns_up(&patterns, 0);
+    assert_told(true, 1);
+    confirm(0);
+    assert_told(true, 1);
+    patterns_up(&patterns, 1);
+    assert_told(true, 1);
+    confirm(1);
+    assert_told(false, 1);
+    patterns_cut(&patterns, 1); /* over before anybody looks */
+    patterns_up(&patterns, 1);
+    confirm(1);
+    assert_told(false, 2);
 }
 
 static void filters_that_come_and_go_while_no_server_is_there_leave_nothing(void **state)
@@ -264,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_filter_is_answered_when_all_servers_have_it),
         TEST(a_server_that_goes_is_not_waited_for),
+        TEST(shards_are_told_while_something_is_missed),
         TEST(filters_that_come_and_go_while_no_server_is_there_leave_nothing),
         TEST(one_that_is_given_up_before_it_was_confirmed_is_confirmed_first),
         TEST(what_is_refused_is_answered_and_counted),

@@ -17,6 +17,7 @@
 
 struct link_text {
     char text[32];
+    int64_t time_ms;
 };
 
 struct link {
@@ -33,6 +34,7 @@ struct link {
     uint64_t base;  /* offset before the epoch's first */
     uint64_t first; /* in the stream */
     uint64_t tail;
+    int64_t now_ms;                                               /* the time of what is appended */
     struct link_text entries[LINK_STREAM_MAX];                    /* by offset */
     struct link_text published[LINK_EPOCHS_MAX][LINK_STREAM_MAX]; /* ever, by epoch and offset */
     /* what it has seen */
@@ -101,12 +103,22 @@ static inline void link_tell_wanted(struct link *link, enum relay_status status)
     link_tell(link, link_owner(link), &tell);
 }
 
+/* Whether what matches filters may be missed. All shards are told. */
+static inline void link_tell_patterns(struct link *link, enum relay_status status)
+{
+    for (uint32_t shard = 0; shard < link->host->count; shard++) {
+        struct envelope tell = {.kind = TELL_PATTERNS, .status = (uint8_t)status};
+        link_tell(link, shard, &tell);
+    }
+}
+
 /* Another host publishes, or this one: Redis appends. */
 static inline uint64_t link_append(struct link *link, struct span payload)
 {
     uint64_t offset = ++link->tail;
     assert_true(offset < LINK_STREAM_MAX);
     snprintf(link->entries[offset].text, sizeof link->entries[offset].text, "%.*s", (int)payload.size, payload.data);
+    link->entries[offset].time_ms = link->now_ms;
     memcpy(link_text(link, link->epoch, offset), link->entries[offset].text, sizeof link->entries[offset].text);
     if (link->wanted && !link->mute) {
         link->arrivals[link->arrival_count] = offset;
@@ -179,7 +191,12 @@ static inline struct relay_page *link_page(const struct link *link, const struct
     for (uint32_t i = 0; i < count; i++, bytes += 32) {
         memcpy(bytes, link->entries[from + i].text, 32);
         page->entries[i] = (struct relay_entry){
-            .offset = from + i, .payload = bytes, .payload_size = (uint32_t)strlen(bytes), .kind = PAYLOAD_TEXT};
+            .offset = from + i,
+            .payload = bytes,
+            .payload_size = (uint32_t)strlen(bytes),
+            .kind = PAYLOAD_TEXT,
+            .time_ms = link->entries[from + i].time_ms,
+        };
     }
     return page;
 }
