@@ -127,6 +127,15 @@ static inline uint64_t link_append(struct link *link, struct span payload)
     return offset;
 }
 
+static inline void link_append_some(struct link *link, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "#%llu", (unsigned long long)link->tail + 1);
+        link_append(link, host_span(text));
+    }
+}
+
 /* The server came back with what it had, or with less: another epoch. */
 static inline void link_new_epoch(struct link *link, uint64_t tail)
 {
