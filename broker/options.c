@@ -5,6 +5,7 @@
 #include "broker/options.h"
 
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -20,17 +21,14 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static int usage_error(const char *program, const char *why, const char *what)
+__attribute__((format(printf, 2, 3))) static int usage_error(const char *program, const char *format, ...)
 {
-    fprintf(stderr, "%s: %s%s\nTry '%s --help'.\n", program, why, what, program);
-    return 2;
-}
-
-static int usage_key(const char *program, const char *key)
-{
-    const char *value = strchr(key, '=') ? "" : "=VALUE";
-    fprintf(stderr, "%s: a key of the configuration is given so: --set %s%s\nTry '%s --help'.\n", program, key, value,
-            program);
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "%s: ", program);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\nTry '%s --help'.\n", program);
+    va_end(arguments);
     return 2;
 }
 
@@ -40,12 +38,12 @@ static int option_apply(int option, const char *value, const char *program, stru
     switch (option) {
     case 'c':
         if (options->config_file)
-            return usage_error(program, "--config can be given once only", "");
+            return usage_error(program, "--config can be given once only");
         options->config_file = value;
         return 0;
     case 's':
         if (options->set_count == OPTIONS_SETS_MAX)
-            return usage_error(program, "too many --set: write a file", "");
+            return usage_error(program, "too many --set: write a file");
         options->sets[options->set_count++] = value;
         return 0;
     case 'k':
@@ -61,7 +59,7 @@ static int option_apply(int option, const char *value, const char *program, stru
         options->action = OPTIONS_HELP;
         return 0;
     default: /* getopt_long() has said what is wrong */
-        return usage_error(program, "I can't start like this", "");
+        return usage_error(program, "I can't start like this");
     }
 }
 
@@ -78,7 +76,9 @@ int options_parse(int argc, char *const *argv, struct options *options)
     optind = 0; /* start afresh: tests call this more than once */
     for (int option; (option = getopt_long(argc, argv, "c:s:hV", long_options, NULL)) != -1;) {
         if (option == '?' && is_key(argv[optind - 1])) {
-            return usage_key(program, argv[optind - 1] + 2);
+            const char *key = argv[optind - 1] + 2;
+            return usage_error(program, "a key of the configuration is given so: --set %s%s", key,
+                               strchr(key, '=') ? "" : "=VALUE");
         }
         int status = option_apply(option, optarg, program, options);
         if (status)
@@ -87,7 +87,7 @@ int options_parse(int argc, char *const *argv, struct options *options)
             return 0;
     }
     if (optind < argc)
-        return usage_error(program, "no argument is expected here: ", argv[optind]);
+        return usage_error(program, "no argument is expected here: %s", argv[optind]);
     return 0;
 }
 

@@ -1,9 +1,8 @@
 /* close: see close.h. */
 #include "conn/close.h"
 
-#include "conn/partial.h"
-
 #include "base/check.h"
+#include "conn/partial.h"
 
 void conn_abort(struct conns *conns, uint32_t slot)
 {

@@ -14,8 +14,7 @@
 
 #include "conn/conn.h"
 
-/* Adds to session->message, which is whole with the last part. False: no room, which is counted, and nothing changed.
- */
+/* Adds to session->message; the last part makes it whole. False: no room, which is counted; nothing has changed. */
 bool partial_add(struct conns *conns, struct session *session, struct span bytes, bool last);
 
 /* session->message is the caller's now. */

@@ -417,12 +417,13 @@ static bool page_apply(struct owner *owner, struct remote *remote, const struct 
         return false;
     }
     uint64_t first_new = early_first(remote, page->epoch);
+    int64_t missed_from_ms = filters_missed_from(owner);
     for (uint32_t i = 0; i < page->count; i++) {
         const struct relay_entry *entry = &page->entries[i];
         if (entry->offset <= topic_tail_offset(owner, topic_at(owner, remote->topic))) {
             continue; /* it has arrived meanwhile */
         }
-        if (entry->offset >= first_new || entry->time_ms >= filters_missed_from(owner)) {
+        if (entry->offset >= first_new || entry->time_ms >= missed_from_ms) {
             opens(owner, remote);
         }
         if (!bridge(owner, remote, entry->offset) ||

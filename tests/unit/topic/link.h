@@ -15,6 +15,15 @@
 #define LINK_EPOCH_FIRST  0xE1u
 #define LINK_ARRIVALS_MAX 8192
 
+static const struct from from_new = {.kind = FROM_NEW};
+
+/* A namespace of logged topics, with history and without. */
+static const char *const link_kept[] = {
+    "cluster.redis=redis://127.0.0.1",     "namespace.log.prefix=log/", "namespace.log.logged=true",
+    "namespace.log.history_messages=1000", "cluster.linger_s=5",        NULL};
+static const char *const link_unkept[] = {"cluster.redis=redis://127.0.0.1", "namespace.log.prefix=log/",
+                                          "namespace.log.logged=true", "cluster.linger_s=5", NULL};
+
 struct link_text {
     char text[32];
     int64_t time_ms;
@@ -312,6 +321,17 @@ static inline void link_settle(struct link *link)
             moved |= host_turn(link->host, n);
     }
     assert_false(moved);
+}
+
+/* The stream has five messages; then somebody on shard 0 follows the filter. */
+static inline struct link *link_create_followed(uint32_t shards, const char *topic, const char *const *sets,
+                                                const char *filter)
+{
+    struct link *link = link_create(shards, 64, topic, sets);
+    link_append_some(link, 5);
+    host_subscribe(link->host, 0, 7, LANE_JSON, filter, from_new);
+    link_settle(link);
+    return link;
 }
 
 static inline void link_destroy(struct link *link)

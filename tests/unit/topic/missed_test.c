@@ -7,32 +7,25 @@
 
 #define T "log/t"
 
-static const struct from from_new = {.kind = FROM_NEW};
-
-static const char *const kept[] = {
-    "cluster.redis=redis://127.0.0.1",     "namespace.log.prefix=log/", "namespace.log.logged=true",
-    "namespace.log.history_messages=1000", "cluster.linger_s=5",        NULL};
-static const char *const unkept[] = {"cluster.redis=redis://127.0.0.1", "namespace.log.prefix=log/",
-                                     "namespace.log.logged=true", "cluster.linger_s=5", NULL};
-
-/* A filter's subscriber of a topic that nobody knows here: 5 messages are old, `missed` come during a cut, 1 after it.
- */
-static struct link *link_with_missed(const char *const *sets, uint32_t missed)
+/* Five messages are old when somebody follows a filter; `missed` more come while the host is cut off. */
+static struct link *link_after_cut(const char *const *sets, uint32_t missed)
 {
-    struct link *link = link_create(1, 64, T, sets);
-    link_append_some(link, 5);
-    host_subscribe(link->host, 0, 7, LANE_JSON, "log/#", from_new);
-    link_settle(link);
+    struct link *link = link_create_followed(1, T, sets, "log/#");
     link_tell_patterns(link, RELAY_AWAY);
     link_settle(link);
     link->now_ms = link->host->now_ms;
     link_append_some(link, missed);
     link_tell_patterns(link, RELAY_DONE);
     link_settle(link);
+    return link;
+}
+
+/* One more, which arrives. */
+static void one_more(struct link *link)
+{
     link_append_some(link, 1);
     link_arrive(link, link->epoch, link->tail);
     link_settle(link);
-    return link;
 }
 
 /* What the filter's subscribers were given in all. */
@@ -49,15 +42,14 @@ static uint64_t gaps(const struct link *link)
 static void filter_gets_what_it_missed_of_an_unknown_topic(void **state)
 {
     (void)state;
-    const char *const *const settings[] = {kept, unkept};
+    const char *const *const settings[] = {link_kept, link_unkept};
     for (int i = 0; i < 2; i++) {
-        struct link *link = link_with_missed(settings[i], 2);
+        struct link *link = link_after_cut(settings[i], 2);
+        one_more(link);
         assert_int_equal(link->fetches, 1);
         assert_int_equal(copies(link), 3);
         assert_int_equal(gaps(link), 0);
-        link_append_some(link, 1);
-        link_arrive(link, link->epoch, link->tail);
-        link_settle(link);
+        one_more(link);
         assert_int_equal(copies(link), 4);
         link_destroy(link);
     }
@@ -66,7 +58,8 @@ static void filter_gets_what_it_missed_of_an_unknown_topic(void **state)
 static void filter_that_missed_nothing_is_told_nothing(void **state)
 {
     (void)state;
-    struct link *link = link_with_missed(kept, 0);
+    struct link *link = link_after_cut(link_kept, 0);
+    one_more(link);
     assert_int_equal(copies(link), 1);
     assert_int_equal(gaps(link), 0);
     link_destroy(link);
@@ -76,7 +69,8 @@ static void filter_that_missed_nothing_is_told_nothing(void **state)
 static void filter_is_told_of_what_the_page_does_not_hold(void **state)
 {
     (void)state;
-    struct link *link = link_with_missed(unkept, 2 * MISSED_MESSAGES_MAX);
+    struct link *link = link_after_cut(link_unkept, 2 * MISSED_MESSAGES_MAX);
+    one_more(link);
     assert_int_equal(gaps(link), 1);
     assert_int_equal(copies(link), MISSED_MESSAGES_MAX + 1); /* the gap is one */
     link_destroy(link);
@@ -86,16 +80,7 @@ static void filter_is_told_of_what_the_page_does_not_hold(void **state)
 static void filter_is_told_of_what_lies_before_its_first_message(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, unkept);
-    link_append_some(link, 5);
-    host_subscribe(link->host, 0, 7, LANE_JSON, "log/#", from_new);
-    link_settle(link);
-    link_tell_patterns(link, RELAY_AWAY);
-    link_settle(link);
-    link->now_ms = link->host->now_ms;
-    link_append_some(link, 2);
-    link_tell_patterns(link, RELAY_DONE);
-    link_settle(link);
+    struct link *link = link_after_cut(link_unkept, 2);
     link_append_some(link, 1);
     link_arrive(link, link->epoch, 8);
     link_append_some(link, MISSED_MESSAGES_MAX);
@@ -108,18 +93,9 @@ static void filter_is_told_of_what_lies_before_its_first_message(void **state)
 static void cut_is_forgotten_after_a_while(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, kept);
-    link_append_some(link, 5);
-    host_subscribe(link->host, 0, 7, LANE_JSON, "log/#", from_new);
-    link_tell_patterns(link, RELAY_AWAY);
-    link_tell_patterns(link, RELAY_DONE);
-    link_settle(link);
-    link->now_ms = link->host->now_ms;
-    link_append_some(link, 2);
+    struct link *link = link_after_cut(link_kept, 2);
     host_time(link->host, MISSED_COUNTS_MS);
-    link_append_some(link, 1);
-    link_arrive(link, link->epoch, 8);
-    link_settle(link);
+    one_more(link);
     assert_int_equal(copies(link), 1);
     link_destroy(link);
 }
@@ -127,7 +103,7 @@ static void cut_is_forgotten_after_a_while(void **state)
 static void topic_that_begins_after_a_cut_is_not_looked_at(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, kept);
+    struct link *link = link_create(1, 64, T, link_kept);
     host_subscribe(link->host, 0, 7, LANE_JSON, "log/#", from_new);
     link_tell_patterns(link, RELAY_AWAY);
     link_tell_patterns(link, RELAY_DONE);

@@ -10,14 +10,6 @@
 
 #define T "log/t"
 
-static const struct from from_new = {.kind = FROM_NEW};
-
-static const char *const kept[] = {
-    "cluster.redis=redis://127.0.0.1",     "namespace.log.prefix=log/", "namespace.log.logged=true",
-    "namespace.log.history_messages=1000", "cluster.linger_s=5",        NULL};
-static const char *const unkept[] = {"cluster.redis=redis://127.0.0.1", "namespace.log.prefix=log/",
-                                     "namespace.log.logged=true", "cluster.linger_s=5", NULL};
-
 /* --- the witness --- */
 
 struct witness {
@@ -119,7 +111,7 @@ static void sweep(struct link *link)
 static void live_join_waits_for_the_link(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, "t", unkept);
+    struct link *link = link_create(2, 64, "t", link_unkept);
     link->deaf = true;
     uint32_t one = host_subscribe(link->host, 0, 7, LANE_RAW, "t", from_new);
     uint32_t two = host_subscribe(link->host, 1, 7, LANE_RAW, "t", from_new);
@@ -140,7 +132,7 @@ static void live_join_waits_for_the_link(void **state)
 static void live_goes_on_while_redis_is_away(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, "t", unkept);
+    struct link *link = link_create(1, 64, "t", link_unkept);
     link->away = true;
     uint32_t one = host_subscribe(link->host, 0, 7, LANE_RAW, "t", from_new);
     link_settle(link);
@@ -156,7 +148,7 @@ static void live_goes_on_while_redis_is_away(void **state)
 static void live_is_relayed_once_and_arrivals_are_not(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, "t", unkept);
+    struct link *link = link_create(2, 64, "t", link_unkept);
     host_subscribe(link->host, 0, 7, LANE_RAW, "t", from_new);
     link_settle(link);
     host_publish(link->host, 1, "t", "ours");
@@ -180,7 +172,7 @@ static void live_is_relayed_once_and_arrivals_are_not(void **state)
 static void filters_are_asked_of_the_link_too(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, "a/b", unkept);
+    struct link *link = link_create(2, 64, "a/b", link_unkept);
     struct witness witness = {.link = link};
     uint32_t filter = host_subscribe(link->host, 0, 7, LANE_JSON, "a/#", from_new);
     host_settle(link->host);
@@ -201,7 +193,7 @@ static void filters_are_asked_of_the_link_too(void **state)
 static void unused_topic_is_unwanted_after_a_while(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, "t", unkept);
+    struct link *link = link_create(1, 64, "t", link_unkept);
     uint32_t one = host_subscribe(link->host, 0, 7, LANE_RAW, "t", from_new);
     link_settle(link);
     sweep(link);
@@ -230,7 +222,7 @@ static void unused_topic_is_unwanted_after_a_while(void **state)
 static void publish_is_answered_with_the_position_in_redis(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, kept);
+    struct link *link = link_create(2, 64, T, link_kept);
     link_append_some(link, 41);
     struct witness witness = witness_join(link, 0);
     assert_int_equal(witness.epoch, link->epoch);
@@ -254,7 +246,7 @@ static void publish_is_answered_with_the_position_in_redis(void **state)
 static void holes_are_fetched_before_anything_later_is_shown(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, unkept);
+    struct link *link = link_create(2, 64, T, link_unkept);
     struct witness witness = witness_join(link, 1);
     link_append_some(link, 5);
     link_arrive(link, link->epoch, 1);
@@ -274,7 +266,7 @@ static void holes_are_fetched_before_anything_later_is_shown(void **state)
 static void more_than_a_page_is_fetched_page_by_page(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, kept);
+    struct link *link = link_create(1, 64, T, link_kept);
     link->page_max = 7;
     link_append_some(link, 100);
     struct witness witness = witness_join(link, 0);
@@ -292,7 +284,7 @@ static void more_than_a_page_is_fetched_page_by_page(void **state)
 static void too_many_early_messages_are_one_more_fetch(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 4096, T, unkept);
+    struct link *link = link_create(1, 4096, T, link_unkept);
     link->page_max = 5000;
     struct witness witness = witness_join(link, 0);
     link_append_some(link, REMOTE_EARLY_MAX + 500);
@@ -313,7 +305,7 @@ static void too_many_early_messages_are_one_more_fetch(void **state)
 static void page_from_before_a_cut_is_not_the_last_one(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, unkept);
+    struct link *link = link_create(1, 64, T, link_unkept);
     struct witness witness = witness_join(link, 0);
     link->slow = true;
     link_append_some(link, 2);
@@ -332,7 +324,7 @@ static void page_from_before_a_cut_is_not_the_last_one(void **state)
 static void lost_messages_are_a_gap_in_their_place(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, unkept);
+    struct link *link = link_create(2, 64, T, link_unkept);
     link_append_some(link, 3);
     struct witness witness = witness_join(link, 0);
     link_append_some(link, 20);
@@ -360,7 +352,7 @@ static void lost_messages_are_a_gap_in_their_place(void **state)
 static void new_epoch_is_a_gap_and_counts_anew(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, kept);
+    struct link *link = link_create(2, 64, T, link_kept);
     link_append_some(link, 9);
     struct witness witness = witness_join(link, 0);
     link_new_epoch(link, 4); /* an old snapshot: 5 to 9 are lost, and will be given out again */
@@ -388,7 +380,7 @@ static void new_epoch_is_a_gap_and_counts_anew(void **state)
 static void old_messages_of_a_former_epoch_are_dropped(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, unkept);
+    struct link *link = link_create(1, 64, T, link_unkept);
     struct witness witness = witness_join(link, 0);
     link_append_some(link, 3);
     uint64_t before = link->epoch;
@@ -422,7 +414,7 @@ static struct feed_answer resume(struct link *link, uint32_t peer, uint64_t epoc
 static void resume_reaches_across_gap_and_epoch(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, kept);
+    struct link *link = link_create(2, 64, T, link_kept);
     link_append_some(link, 5);
     struct witness witness = witness_join(link, 0);
     uint64_t before = link->epoch;
@@ -480,7 +472,7 @@ static void replay_is_told_of_the_epoch_that_its_history_begins_in(void **state)
         {"namespace.log.history_messages=1", true, GAP_EPOCH, LINK_EPOCH_FIRST + 2, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *const sets[] = {unkept[0], unkept[1], unkept[2], cases[i].history, NULL};
+        const char *const sets[] = {link_unkept[0], link_unkept[1], link_unkept[2], cases[i].history, NULL};
         struct link *link = link_create(1, 64, T, sets);
         struct witness witness = witness_join(link, 0);
         for (int epoch = 0; epoch < 3; epoch++) { /* 1 2, epoch, 1 2, epoch, 1 */
@@ -505,7 +497,7 @@ static void replay_is_told_of_the_epoch_that_its_history_begins_in(void **state)
 static void resume_from_a_host_that_is_ahead_waits_for_a_fetch(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, kept);
+    struct link *link = link_create(1, 64, T, link_kept);
     link_append_some(link, 5);
     struct witness witness = witness_join(link, 0);
     link_append_some(link, 5);
@@ -532,7 +524,7 @@ static void resume_from_a_host_that_is_ahead_waits_for_a_fetch(void **state)
 static void position_stays_unknown_if_the_fetch_for_it_fails(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, kept);
+    struct link *link = link_create(1, 64, T, link_kept);
     link_append_some(link, 5);
     struct witness witness = witness_join(link, 0);
     link_append_some(link, 3);
@@ -553,7 +545,7 @@ static void position_stays_unknown_if_the_fetch_for_it_fails(void **state)
 static void while_redis_is_away(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, kept);
+    struct link *link = link_create(2, 64, T, link_kept);
     link->away = true;
     uint32_t one = host_subscribe(link->host, 0, 9, LANE_JSON, T, from_new);
     link_settle(link);
@@ -590,7 +582,7 @@ static void while_redis_is_away(void **state)
 static void failed_fetch_is_tried_again(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, unkept);
+    struct link *link = link_create(1, 64, T, link_unkept);
     struct witness witness = witness_join(link, 0);
     link_append_some(link, 3);
     link->away = true; /* and does not even say so */
@@ -626,7 +618,7 @@ static void read_after(struct link *link, uint64_t epoch, uint64_t offset)
 static void read_opens_the_topic(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, kept);
+    struct link *link = link_create(2, 64, T, link_kept);
     link_append_some(link, 10);
     for (int round = 0; round < 2; round++) {
         read_after(link, round ? link->epoch : 0, round ? 12 : 0); /* the second is ahead */
@@ -651,7 +643,7 @@ static void read_opens_the_topic(void **state)
 static void read_far_ahead_finds_nothing(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, kept);
+    struct link *link = link_create(2, 64, T, link_kept);
     link_append_some(link, 10);
     struct witness witness = witness_join(link, 0);
     link_new_epoch(link, 0);
@@ -670,11 +662,8 @@ static void read_far_ahead_finds_nothing(void **state)
 static void filter_opens_a_topic_with_its_first_message(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, kept);
+    struct link *link = link_create_followed(2, T, link_kept, "log/#");
     struct witness witness = {.link = link};
-    link_append_some(link, 5);
-    host_subscribe(link->host, 0, 7, LANE_JSON, "log/#", from_new);
-    link_settle(link);
     link_append_some(link, 1);
     link_arrive(link, link->epoch, 6); /* by the pattern */
     witness_read(&witness);
@@ -693,11 +682,8 @@ static void filter_opens_a_topic_with_its_first_message(void **state)
 static void filter_sees_what_is_published_here(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, unkept);
+    struct link *link = link_create_followed(2, T, link_unkept, "#");
     struct witness witness = {.link = link};
-    link_append_some(link, 5);
-    host_subscribe(link->host, 0, 7, LANE_JSON, "#", from_new);
-    link_settle(link);
     host_publish(link->host, 1, T, "ours");
     witness_read(&witness);
     assert_int_equal(host_answer(link->host, 1)->offset, 6);
@@ -709,10 +695,7 @@ static void filter_sees_what_is_published_here(void **state)
 static void filter_does_not_see_what_is_published_again(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, unkept);
-    link_append_some(link, 5);
-    host_subscribe(link->host, 0, 7, LANE_JSON, "#", from_new);
-    link_settle(link);
+    struct link *link = link_create_followed(1, T, link_unkept, "#");
     link->repeat_of = 3;
     host_publish(link->host, 0, T, "again");
     link_settle(link);
@@ -727,7 +710,7 @@ static void filter_does_not_see_what_is_published_again(void **state)
 static void filter_that_comes_later_gets_the_next_message(void **state)
 {
     (void)state;
-    struct link *link = link_create(2, 64, T, unkept);
+    struct link *link = link_create(2, 64, T, link_unkept);
     struct witness witness = witness_join(link, 0);
     host_subscribe(link->host, 1, 7, LANE_JSON, "log/#", from_new);
     link_settle(link);
@@ -744,11 +727,8 @@ static void filter_that_comes_later_gets_the_next_message(void **state)
 static void filter_misses_nothing_before_its_own_hosts_message(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, unkept);
+    struct link *link = link_create_followed(1, T, link_unkept, "log/#");
     struct witness witness = {.link = link};
-    link_append_some(link, 5);
-    host_subscribe(link->host, 0, 7, LANE_JSON, "log/#", from_new);
-    link_settle(link);
     link_append_some(link, 1); /* 6, by another host */
     host_publish(link->host, 0, T, "ours");
     host_turn(link->host, 0);
@@ -767,7 +747,7 @@ static void filter_misses_nothing_before_its_own_hosts_message(void **state)
 static void filter_gets_just_what_is_new(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, kept);
+    struct link *link = link_create(1, 64, T, link_kept);
     struct witness witness = {.link = link};
     link->page_max = 4;
     link_append_some(link, 10);
@@ -788,7 +768,7 @@ static void filter_gets_just_what_is_new(void **state)
 static void all_is_given_back_with_everything_under_way(void **state)
 {
     (void)state;
-    struct link *link = link_create(1, 64, T, kept);
+    struct link *link = link_create(1, 64, T, link_kept);
     struct witness witness = witness_join(link, 0);
     link_append_some(link, 5);
     link_arrive(link, link->epoch, 4);
@@ -863,7 +843,7 @@ static void act_at_random(struct link *link)
 static void random_run(uint32_t seed)
 {
     random_state = seed;
-    struct link *link = link_create(2, 256, T, seed % 2 ? kept : unkept);
+    struct link *link = link_create(2, 256, T, seed % 2 ? link_kept : link_unkept);
     struct witness witnesses[2] = {witness_join(link, 0), witness_join(link, 1)};
     link->page_max = 1 + chance(20);
     for (uint32_t i = 0; i < 600; i++) {
